@@ -1,0 +1,3 @@
+//! The program: command line, environment, files and exit codes.
+
+fn main() {}

@@ -1,0 +1,211 @@
+//! What the core asks of a speech recogniser, a language model, a voice and a voice activity detector.
+//!
+//! Every call is a stream; dropping the stream cancels the work. An engine that computes gets told at its next step,
+//! an engine behind a network closes its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_core::Stream;
+
+use crate::audio::{AudioFrame, Samples};
+
+/// What an engine gives back. It ends after its last event or its first error.
+pub type EventStream<T> = Pin<Box<dyn Stream<Item = Result<T, EngineError>> + Send>>;
+
+/// The sound of one turn at [`INPUT_RATE`](crate::audio::INPUT_RATE) while it is being spoken; ends with the turn.
+pub type AudioInput = Pin<Box<dyn Stream<Item = AudioFrame> + Send>>;
+
+/// The clauses of one answer while it is being written; ends with the answer.
+pub type TextInput = Pin<Box<dyn Stream<Item = String> + Send>>;
+
+/// Turns speech into text.
+pub trait Stt: Send + Sync {
+    /// Transcribes one turn. Gives any number of [`SttEvent::Partial`] and, unless it fails, exactly one
+    /// [`SttEvent::Final`] as its last event. Silence gives a final that is empty.
+    fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent>;
+}
+
+/// Writes the answer.
+pub trait Llm: Send + Sync {
+    /// Answers the last message of the request. Ends when the answer is complete.
+    fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent>;
+}
+
+/// Turns text into speech.
+pub trait Tts: Send + Sync {
+    /// Speaks the clauses as they arrive, one after the other, without a gap of its own making.
+    fn speak(&self, request: TtsRequest, text: TextInput) -> EventStream<TtsEvent>;
+
+    /// The voices this engine can speak in, the default first.
+    fn voices(&self) -> Vec<Voice>;
+}
+
+/// Makes voice activity detectors: one for each session.
+pub trait VadModel: Send + Sync {
+    /// A detector that has heard nothing yet.
+    fn start(&self) -> Box<dyn Vad>;
+}
+
+/// Tells speech from everything else, for one session. Cheap enough to be called on the session's own task.
+pub trait Vad: Send {
+    /// Takes the next samples at [`INPUT_RATE`](crate::audio::INPUT_RATE), any number of them, and returns the
+    /// probability that the newest complete window is speech; `None` while no further window is complete.
+    fn push(&mut self, pcm: &[f32]) -> Option<f32>;
+}
+
+/// Engines of one anchor, chosen by its profile.
+#[derive(Clone)]
+pub struct Engines {
+    /// The recogniser.
+    pub stt: Arc<dyn Stt>,
+    /// The language model.
+    pub llm: Arc<dyn Llm>,
+    /// The voice.
+    pub tts: Arc<dyn Tts>,
+    /// The voice activity detector.
+    pub vad: Arc<dyn VadModel>,
+}
+
+/// How to transcribe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SttRequest {
+    /// ISO 639-1 code of the language spoken; `None` lets the engine find out.
+    pub language: Option<String>,
+    /// Words to expect, in the engine's own manner of using them.
+    pub prompt: Option<String>,
+}
+
+/// What a recogniser has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SttEvent {
+    /// The whole turn as understood so far; a later one may take words back.
+    Partial(String),
+    /// The whole turn.
+    Final(String),
+}
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The operator's instructions within the conversation.
+    System,
+    /// The person.
+    User,
+    /// The anchor.
+    Assistant,
+}
+
+/// One message of the conversation as a language model is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who said it.
+    pub role: Role,
+    /// What was said. Of an anchor's answer only what was heard.
+    pub text: String,
+    /// The anchor was cut off at the end of `text`.
+    pub interrupted: bool,
+}
+
+/// What to answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LlmRequest {
+    /// The anchor's standing instructions.
+    pub instructions: String,
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Upper bound on the answer, in the engine's tokens.
+    pub max_tokens: Option<u32>,
+}
+
+/// What a language model has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LlmEvent {
+    /// The next piece of the answer's text.
+    Delta(String),
+    /// The text from here on rests on this story of the rundown, named by its slug.
+    Source(String),
+}
+
+/// How to speak.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TtsRequest {
+    /// Name of the voice; `None` takes the engine's first.
+    pub voice: Option<String>,
+    /// Pace relative to the voice's own: 1.0 is as it comes.
+    pub speed: f32,
+}
+
+impl Default for TtsRequest {
+    fn default() -> Self {
+        Self { voice: None, speed: 1.0 }
+    }
+}
+
+/// What a voice has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TtsEvent {
+    /// The next sound at [`OUTPUT_RATE`](crate::audio::OUTPUT_RATE), levelled to about [`SPEECH_LOUDNESS_LUFS`].
+    Audio(AudioFrame),
+    /// When a word is heard. Sent before or with the sound of its clause, by engines that know.
+    Word(WordTime),
+    /// The sound of one clause is complete. Sent once for each clause, in order.
+    ClauseEnd,
+}
+
+/// Loudness every voice is brought to, so that one does not shout after another whispered (ITU-R BS.1770).
+pub const SPEECH_LOUDNESS_LUFS: f64 = -20.0;
+
+/// A word in time: a place in the text of its clause, and a place in the sound of its clause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordTime {
+    /// Byte in the clause behind the word's last letter.
+    pub text_end: usize,
+    /// Length of the clause's sound up to the word's end.
+    pub end: Samples,
+}
+
+/// A voice somebody can choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// What to ask for.
+    pub name: String,
+    /// ISO 639-1 code of the language it speaks.
+    pub language: String,
+    /// One line about it.
+    pub about: String,
+}
+
+/// Why an engine gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody listens any more. Never shown to anybody.
+    #[error("cancelled")]
+    Cancelled,
+    /// The engine cannot work on this machine as it is.
+    #[error("{engine} cannot be used: {reason}. {remedy}")]
+    Unavailable {
+        /// Name of the engine.
+        engine: &'static str,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it, a full sentence.
+        remedy: String,
+    },
+    /// The request asks for something the engine does not have.
+    #[error("{engine} cannot do that: {reason}")]
+    Unsupported {
+        /// Name of the engine.
+        engine: &'static str,
+        /// What it does not have, and what it has instead.
+        reason: String,
+    },
+    /// The engine broke while working. The next request may succeed.
+    #[error("{engine} failed: {reason}")]
+    Failed {
+        /// Name of the engine.
+        engine: &'static str,
+        /// What happened.
+        reason: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Sessions and wire formats: the only crate that speaks to clients.
