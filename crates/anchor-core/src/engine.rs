@@ -67,6 +67,58 @@ pub struct Engines {
     pub vad: Arc<dyn VadModel>,
 }
 
+/// What an engine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EngineKind {
+    /// Turns speech into text.
+    Stt,
+    /// Writes answers.
+    Llm,
+    /// Turns text into speech.
+    Tts,
+    /// Tells speech from everything else.
+    Vad,
+}
+
+impl EngineKind {
+    /// The kind's name in configuration, metrics and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stt => "stt",
+            Self::Llm => "llm",
+            Self::Tts => "tts",
+            Self::Vad => "vad",
+        }
+    }
+}
+
+/// How an engine is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EngineState {
+    /// It will be loaded when it is first needed.
+    #[default]
+    Idle,
+    /// It is being loaded.
+    Loading,
+    /// It works.
+    Ready,
+    /// It works, but not as well as it should, for this reason.
+    Degraded(String),
+    /// It does not work, for this reason.
+    Failed(String),
+}
+
+/// How one engine of an anchor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// What it does.
+    pub kind: EngineKind,
+    /// Its name in the table of its kind.
+    pub name: String,
+    /// How it is.
+    pub state: EngineState,
+}
+
 /// How to transcribe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SttRequest {
