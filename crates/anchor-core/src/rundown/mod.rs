@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+mod parse;
+
+pub use parse::{MAX_BYTES, MAX_PROBLEMS, MAX_SLUG_CHARS, MAX_STORIES, Problem};
+
 /// The stories of a programme, read from one Markdown file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rundown {
@@ -9,6 +13,20 @@ pub struct Rundown {
     pub title: String,
     /// The stories in running order. Slugs are unique.
     pub stories: Vec<Story>,
+}
+
+impl Rundown {
+    /// Reads a rundown from Markdown: `# Title`, then for each story `## Heading`, lines such as `source: Harbour
+    /// Office`, and the script. Reports everything that is wrong at once, in the order of the lines, at most
+    /// [`MAX_PROBLEMS`].
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        parse::parse(text)
+    }
+
+    /// The story of this slug.
+    pub fn story(&self, slug: &str) -> Option<&Story> {
+        self.stories.iter().find(|story| story.slug == slug)
+    }
 }
 
 /// One story.
