@@ -10,6 +10,7 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+pub mod options;
 
 /// One line of a table: an engine, what it needs, and how to load it.
 pub struct Entry<E: ?Sized + 'static> {
