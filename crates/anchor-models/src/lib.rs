@@ -1,2 +1,4 @@
 //! Networks: tensors in, tensors out. Nothing here knows of a voice product.
 #![forbid(unsafe_code)]
+
+pub mod silero;

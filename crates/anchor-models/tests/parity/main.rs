@@ -1,0 +1,3 @@
+//! Are our numbers the numbers of the reference implementation?
+
+mod silero;
