@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub mod blocking;
 pub mod options;
+pub mod slot;
 
 /// One line of a table: an engine, what it needs, and how to load it.
 pub struct Entry<E: ?Sized + 'static> {

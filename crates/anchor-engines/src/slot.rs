@@ -1,0 +1,340 @@
+//! Slots: engines that load when they are first used, and a board that shows how they are.
+//!
+//! A slot is an engine itself, so nobody behind it knows whether loading takes a millisecond or a minute, and an engine
+//! that cannot be loaded is an error of the call that needed it, not the end of the program.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anchor_core::engine::{
+    AudioInput, EngineError, EngineKind, EngineState, EngineStatus, EventStream, Llm, LlmEvent, LlmRequest, Stt,
+    SttEvent, SttRequest, TextInput, Tts, TtsEvent, TtsRequest, VadModel, Voice,
+};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::watch;
+
+use crate::{Entry, LLM, LoadContext, STT, TTS, VAD};
+
+/// An engine that could not be loaded is tried again after this pause: soon enough for somebody who installs what is
+/// missing, rare enough that a broken engine does not eat the processor.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// A kind of engine and its table.
+pub trait Kind: Send + Sync + 'static {
+    /// The kind.
+    const KIND: EngineKind;
+
+    /// The engines there are of it.
+    fn table() -> &'static [Entry<Self>];
+}
+
+impl Kind for dyn Stt {
+    const KIND: EngineKind = EngineKind::Stt;
+
+    fn table() -> &'static [Entry<Self>] {
+        STT
+    }
+}
+
+impl Kind for dyn Llm {
+    const KIND: EngineKind = EngineKind::Llm;
+
+    fn table() -> &'static [Entry<Self>] {
+        LLM
+    }
+}
+
+impl Kind for dyn Tts {
+    const KIND: EngineKind = EngineKind::Tts;
+
+    fn table() -> &'static [Entry<Self>] {
+        TTS
+    }
+}
+
+impl Kind for dyn VadModel {
+    const KIND: EngineKind = EngineKind::Vad;
+
+    fn table() -> &'static [Entry<Self>] {
+        VAD
+    }
+}
+
+/// No engine of this kind has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {} engine called '{name}'{}. There is: {}", kind.name(), did_you_mean(name, known), known.join(", "))]
+pub struct UnknownEngine {
+    /// What it should have done.
+    pub kind: EngineKind,
+    /// What was asked for.
+    pub name: String,
+    /// What there is.
+    pub known: Vec<&'static str>,
+}
+
+fn did_you_mean(name: &str, known: &[&str]) -> String {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, nearest)| format!(" (did you mean '{nearest}'?)"))
+}
+
+/// The engine with this name.
+pub fn find<E: Kind + ?Sized>(name: &str) -> Result<&'static Entry<E>, UnknownEngine> {
+    E::table().iter().find(|entry| entry.name == name).ok_or_else(|| UnknownEngine {
+        kind: E::KIND,
+        name: name.into(),
+        known: E::table().iter().map(|entry| entry.name).collect(),
+    })
+}
+
+/// How the engines of an anchor are, for everybody who wants to know.
+pub struct Board(watch::Sender<Vec<EngineStatus>>);
+
+impl Default for Board {
+    fn default() -> Self {
+        Self(watch::Sender::new(Vec::new()))
+    }
+}
+
+impl Board {
+    /// Puts an engine on the board.
+    pub fn slot<E: Kind + ?Sized>(&self, entry: &'static Entry<E>, context: LoadContext) -> Slot<E> {
+        let mut row = 0;
+        self.0.send_modify(|rows| {
+            row = rows.len();
+            rows.push(EngineStatus { kind: E::KIND, name: entry.name.into(), state: EngineState::Idle });
+        });
+        Slot(Arc::new(Inner {
+            entry,
+            context,
+            loaded: OnceLock::new(),
+            failure: Mutex::new(None),
+            light: Light { board: self.0.clone(), row },
+        }))
+    }
+
+    /// The board now and later.
+    pub fn watch(&self) -> watch::Receiver<Vec<EngineStatus>> {
+        self.0.subscribe()
+    }
+}
+
+/// A place for one engine. Clones are the same place.
+pub struct Slot<E: ?Sized + 'static>(Arc<Inner<E>>);
+
+impl<E: ?Sized> Clone for Slot<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Inner<E: ?Sized + 'static> {
+    entry: &'static Entry<E>,
+    context: LoadContext,
+    loaded: OnceLock<Arc<E>>,
+    /// The last attempt, if it failed. Held while loading, so that everybody else waits for the same engine.
+    failure: Mutex<Option<(Instant, EngineError)>>,
+    light: Light,
+}
+
+impl<E: Kind + ?Sized> Slot<E> {
+    /// The engine, loaded if it is not yet. Blocks while it loads: call it where blocking is allowed.
+    pub fn load(&self) -> Result<Arc<E>, EngineError> {
+        let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = self.0.loaded.get() {
+            return Ok(engine.clone());
+        }
+        if let Some((at, error)) = &*failure
+            && at.elapsed() < RETRY_AFTER
+        {
+            return Err(error.clone());
+        }
+        self.0.light.show(EngineState::Loading);
+        let name = self.0.entry.name;
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.0.entry.load)(&self.0.context))).unwrap_or_else(|_| {
+            Err(EngineError::Failed { engine: name, reason: "it stopped on an internal error while loading".into() })
+        });
+        match outcome {
+            Ok(engine) => {
+                *failure = None;
+                self.0.light.show(EngineState::Ready);
+                tracing::info!(kind = E::KIND.name(), engine = name, "loaded");
+                Ok(self.0.loaded.get_or_init(|| engine).clone())
+            }
+            Err(error) => {
+                tracing::warn!(kind = E::KIND.name(), engine = name, %error, "could not be loaded");
+                self.0.light.show(EngineState::Failed(error.to_string()));
+                *failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Calls the engine as soon as it is loaded. The load goes on when the stream is dropped: the next call wants it.
+    fn call<T: Send + 'static>(&self, call: impl FnOnce(&E) -> EventStream<T> + Send + 'static) -> EventStream<T> {
+        let slot = self.clone();
+        if let Some(engine) = self.0.loaded.get() {
+            return slot.watched(call(engine));
+        }
+        let loading = slot.clone();
+        async move {
+            match tokio::task::spawn_blocking(move || loading.load()).await {
+                Ok(Ok(engine)) => slot.watched(call(&engine)),
+                Ok(Err(error)) => futures::stream::iter([Err(error)]).boxed(),
+                // The program is shutting down.
+                Err(_) => futures::stream::iter([Err(EngineError::Cancelled)]).boxed(),
+            }
+        }
+        .flatten_stream()
+        .boxed()
+    }
+
+    /// Keeps the board true: an engine that breaks while working is degraded until it works again.
+    fn watched<T: 'static>(self, events: EventStream<T>) -> EventStream<T> {
+        events
+            .inspect(move |event| match event {
+                Ok(_) => self.0.light.show(EngineState::Ready),
+                Err(error @ EngineError::Failed { .. }) => self.0.light.show(EngineState::Degraded(error.to_string())),
+                Err(_) => {}
+            })
+            .boxed()
+    }
+}
+
+/// The light of one engine on the board.
+struct Light {
+    board: watch::Sender<Vec<EngineStatus>>,
+    row: usize,
+}
+
+impl Light {
+    fn show(&self, state: EngineState) {
+        self.board.send_if_modified(|rows| {
+            let changed = rows[self.row].state != state;
+            if changed {
+                rows[self.row].state = state;
+            }
+            changed
+        });
+    }
+}
+
+impl Stt for Slot<dyn Stt> {
+    fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent> {
+        self.call(move |engine| engine.transcribe(request, audio))
+    }
+}
+
+impl Llm for Slot<dyn Llm> {
+    fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
+        self.call(move |engine| engine.generate(request))
+    }
+}
+
+impl Tts for Slot<dyn Tts> {
+    fn speak(&self, request: TtsRequest, text: TextInput) -> EventStream<TtsEvent> {
+        self.call(move |engine| engine.speak(request, text))
+    }
+
+    /// Of an engine that cannot be loaded: none. Blocks while it loads.
+    fn voices(&self) -> Vec<Voice> {
+        self.load().map_or_else(|_| Vec::new(), |engine| engine.voices())
+    }
+}
+
+// A `VadModel` has no slot of its own: a detector is needed from the first sample on and its call cannot fail, so it is
+// loaded, with `Slot::load`, before anybody is heard.
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use anchor_core::rundown::OnAir;
+
+    use super::*;
+
+    struct Parrot;
+
+    impl Llm for Parrot {
+        fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
+            let event = match request.instructions.as_str() {
+                "break" => Err(EngineError::Failed { engine: "parrot", reason: "it flew away".into() }),
+                text => Ok(LlmEvent::Delta(text.into())),
+            };
+            futures::stream::iter([event]).boxed()
+        }
+    }
+
+    const fn entry(load: fn(&LoadContext) -> Result<Arc<dyn Llm>, EngineError>) -> Entry<dyn Llm> {
+        let needs = crate::Needs { gpu_bytes: 0, packages: &[], network: false };
+        Entry { name: "parrot", about: "", needs, load }
+    }
+
+    fn context() -> LoadContext {
+        LoadContext { rundown: watch::Sender::new(OnAir::default()).subscribe(), options: toml::Table::new() }
+    }
+
+    fn saying(text: &str) -> LlmRequest {
+        LlmRequest { instructions: text.into(), ..LlmRequest::default() }
+    }
+
+    #[tokio::test]
+    async fn loads_once_for_all_who_wait_and_shows_it() {
+        static LOADS: AtomicUsize = AtomicUsize::new(0);
+        static SLOW: Entry<dyn Llm> = entry(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            LOADS.fetch_add(1, Ordering::SeqCst);
+            Ok(Arc::new(Parrot))
+        });
+        let board = Board::default();
+        let slot = board.slot(&SLOW, context());
+        let mut watch = board.watch();
+        assert_eq!(watch.borrow_and_update()[0].state, EngineState::Idle);
+
+        let calls = (0..4).map(|_| slot.generate(saying("hello")).collect::<Vec<_>>());
+        let answers = tokio::spawn(futures::future::join_all(calls));
+        watch.changed().await.unwrap();
+        assert_eq!(watch.borrow_and_update()[0].state, EngineState::Loading);
+        for answer in answers.await.unwrap() {
+            assert_eq!(answer, [Ok(LlmEvent::Delta("hello".into()))]);
+        }
+        assert_eq!(LOADS.load(Ordering::SeqCst), 1);
+        assert_eq!(watch.borrow()[0].state, EngineState::Ready);
+    }
+
+    #[tokio::test]
+    async fn a_failed_load_is_an_error_of_the_call() {
+        static BROKEN: Entry<dyn Llm> = entry(|_| panic!("no"));
+        let board = Board::default();
+        let slot = board.slot(&BROKEN, context());
+        for _ in 0..2 {
+            let events: Vec<_> = slot.generate(saying("hello")).collect().await;
+            assert!(matches!(events[..], [Err(EngineError::Failed { .. })]));
+        }
+        assert!(matches!(board.watch().borrow()[0].state, EngineState::Failed(_)));
+    }
+
+    #[tokio::test]
+    async fn a_break_degrades_until_the_next_success() {
+        static SOUND: Entry<dyn Llm> = entry(|_| Ok(Arc::new(Parrot)));
+        let board = Board::default();
+        let slot = board.slot(&SOUND, context());
+        let _: Vec<_> = slot.generate(saying("break")).collect().await;
+        assert_eq!(board.watch().borrow()[0].state, EngineState::Degraded("parrot failed: it flew away".into()));
+        let _: Vec<_> = slot.generate(saying("fine")).collect().await;
+        assert_eq!(board.watch().borrow()[0].state, EngineState::Ready);
+    }
+
+    #[test]
+    fn an_unknown_engine_names_the_nearest() {
+        let error = UnknownEngine { kind: EngineKind::Tts, name: "flight".into(), known: vec!["flite", "espeak"] };
+        assert_eq!(
+            error.to_string(),
+            "there is no tts engine called 'flight' (did you mean 'flite'?). There is: flite, espeak"
+        );
+    }
+}
