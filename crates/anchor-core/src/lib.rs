@@ -11,8 +11,29 @@ pub mod audio;
 pub mod engine;
 pub mod rundown;
 
+mod chunk;
 mod conversation;
+mod floor;
+mod history;
+mod input_buffer;
+mod playout;
 mod protocol;
+mod response;
+mod shared;
+mod timer;
+mod turn;
+mod vad;
 
 pub use conversation::Conversation;
 pub use protocol::*;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    /// An instant to count from; which one it is makes no difference.
+    #[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
+    pub(crate) fn start_of_time() -> Instant {
+        Instant::now()
+    }
+}

@@ -464,7 +464,4 @@ pub enum ClientError {
     /// A truncation of something that is no spoken answer.
     #[error("Only model output audio messages can be truncated")]
     NotTruncatable(ItemId),
-    /// The session is as long as it may get.
-    #[error("The conversation already holds {0} items; delete some before creating more")]
-    TooManyItems(usize),
 }

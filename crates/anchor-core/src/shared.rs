@@ -1,0 +1,23 @@
+//! What the machines of one conversation share: what goes out, what is waited for, what was said, what was agreed.
+
+use std::collections::VecDeque;
+
+use crate::history::History;
+use crate::timer::Timers;
+use crate::{Event, Output, SessionConfig};
+
+/// What every machine of a conversation may use.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) timers: Timers,
+    pub(crate) history: History,
+    pub(crate) config: SessionConfig,
+}
+
+impl Shared {
+    /// Tells the client.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+}
