@@ -1,0 +1,192 @@
+//! Told conversations: does each come out as told?
+
+use anchor_core::audio::Samples;
+use anchor_core::engine::Role;
+use anchor_core::{ClientCommand, ItemId, Position, ResponseParams, SessionConfig, SessionUpdate};
+
+use crate::world::{Act, Engines, Fault, World};
+
+const QUESTION: Act = Act::Speak(1_200, "what about the bridge");
+
+fn tell(engines: Engines, story: &[(u64, Act)], end_ms: u64) -> String {
+    tell_with(SessionConfig::default(), engines, story, end_ms)
+}
+
+fn tell_with(config: SessionConfig, engines: Engines, story: &[(u64, Act)], end_ms: u64) -> String {
+    let mut world = World::new(config, engines);
+    world.live(story, end_ms);
+    world.timeline()
+}
+
+fn ask(text: &str) -> Act {
+    Act::Ask(ClientCommand::CreateItem { id: None, position: Position::Last, role: Role::User, text: text.into() })
+}
+
+fn respond() -> Act {
+    Act::Ask(ClientCommand::CreateResponse(ResponseParams::default()))
+}
+
+#[test]
+fn a_question_is_answered() {
+    insta::assert_snapshot!(tell(Engines::default(), &[(500, QUESTION)], 7_500));
+}
+
+#[test]
+fn talking_over_the_anchor_stops_it_and_the_history_holds_what_was_heard() {
+    let engines = Engines {
+        answers: vec!["The bridge is open again, after two years. It cost three million.", "It will rain."],
+        ..Engines::default()
+    };
+    let story = [(500, QUESTION), (4_000, Act::Speak(900, "and the weather"))];
+    insta::assert_snapshot!(tell(engines, &story, 8_000));
+}
+
+#[test]
+fn without_word_times_the_cut_is_by_share_of_the_sound() {
+    let engines = Engines { words: false, ..Engines::default() };
+    let story = [(500, QUESTION), (4_000, Act::Speak(900, "stop"))];
+    insta::assert_snapshot!(tell(engines, &story, 5_500));
+}
+
+#[test]
+fn the_clients_word_on_what_was_heard_counts() {
+    let cut = ClientCommand::TruncateItem { id: ItemId("item_0002".into()), audio_end: Samples::from_ms(700) };
+    let story = [
+        (500, QUESTION),
+        (4_000, Act::Speak(900, "stop")),
+        (4_200, Act::Ask(cut)),
+        (4_300, Act::Ask(ClientCommand::RetrieveItem(ItemId("item_0002".into())))),
+    ];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 4_400));
+}
+
+#[test]
+fn playout_reports_move_the_cut() {
+    let story = [(500, QUESTION), (3_900, Act::Played(500)), (4_000, Act::Speak(900, "stop"))];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 4_300));
+}
+
+#[test]
+fn a_cough_is_not_a_turn() {
+    insta::assert_snapshot!(tell(Engines::default(), &[(500, Act::Speak(70, ""))], 3_000));
+}
+
+#[test]
+fn a_noise_while_thinking_does_not_cost_the_answer() {
+    let engines = Engines { llm_ms: 1_500, ..Engines::default() };
+    insta::assert_snapshot!(tell(engines, &[(500, QUESTION), (2_600, Act::Speak(200, ""))], 9_500));
+}
+
+#[test]
+fn going_on_while_the_anchor_thinks_withdraws_the_answer_to_half_a_question() {
+    let engines = Engines { llm_ms: 1_500, ..Engines::default() };
+    let story = [(500, QUESTION), (2_600, Act::Speak(600, "and what did it cost"))];
+    insta::assert_snapshot!(tell(engines, &story, 5_500));
+}
+
+#[test]
+fn a_pause_inside_a_sentence_does_not_end_the_turn() {
+    let story = [(500, Act::Speak(600, "what about the bridge")), (1_450, Act::Speak(500, ""))];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 3_000));
+}
+
+#[test]
+fn where_interruption_is_off_the_anchor_finishes() {
+    let mut config = SessionConfig::default();
+    config.turn_detection.as_mut().unwrap().interrupt_response = false;
+    let story = [(500, QUESTION), (4_000, Act::Speak(900, "and the weather"))];
+    insta::assert_snapshot!(tell_with(config, Engines::default(), &story, 8_000));
+}
+
+#[test]
+fn a_typed_question_is_answered_in_text() {
+    let config = SessionConfig { speak: false, ..SessionConfig::default() };
+    insta::assert_snapshot!(tell_with(
+        config,
+        Engines::default(),
+        &[(100, ask("the bridge?")), (100, respond())],
+        1_000
+    ));
+}
+
+#[test]
+fn a_second_answer_at_once_is_refused_and_so_is_cancelling_nothing() {
+    let story = [
+        (50, Act::Ask(ClientCommand::CancelResponse)),
+        (100, ask("the bridge?")),
+        (100, respond()),
+        (300, respond()),
+        (1_000, Act::Ask(ClientCommand::CancelResponse)),
+    ];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 2_000));
+}
+
+#[test]
+fn manual_turns_end_when_the_client_says_so() {
+    let config = SessionConfig { turn_detection: None, ..SessionConfig::default() };
+    let story = [
+        (50, Act::Ask(ClientCommand::CommitInput)),
+        (500, QUESTION),
+        (1_750, Act::Ask(ClientCommand::CommitInput)),
+        (1_750, respond()),
+        (6_600, Act::Ask(ClientCommand::ClearInput)),
+    ];
+    insta::assert_snapshot!(tell_with(config, Engines::default(), &story, 6_700));
+}
+
+#[test]
+fn settings_change_while_the_conversation_goes_on() {
+    let update = SessionUpdate { speak: Some(false), turn_detection: Some(None), ..SessionUpdate::default() };
+    let story = [(100, Act::Ask(ClientCommand::Update(update))), (500, QUESTION)];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 3_000));
+}
+
+#[test]
+fn an_endless_turn_is_ended() {
+    let mut world = World::new(SessionConfig::default(), Engines::default());
+    world.live(&[(500, Act::Speak(130_000, "and so on"))], 125_000);
+    assert!(world.timeline().contains("speech stopped: item_0001"), "{}", world.timeline());
+}
+
+#[test]
+fn engines_that_fail_are_told_of_and_the_conversation_goes_on() {
+    for fault in [
+        Fault::SttFails,
+        Fault::SttHangs,
+        Fault::LlmFails,
+        Fault::LlmFailsMidway,
+        Fault::LlmHangs,
+        Fault::TtsFails,
+        Fault::TtsHangs,
+    ] {
+        let mut world = World::new(SessionConfig::default(), Engines { fault: Some(fault), ..Engines::default() });
+        world.live(&[(500, QUESTION)], 30_000);
+        assert_eq!(world.running(), 0, "{fault:?} left a job behind:\n{}", world.timeline());
+        insta::assert_snapshot!(format!("{fault:?}"), world.timeline());
+    }
+}
+
+#[test]
+fn items_are_made_found_and_removed_by_name() {
+    let id = |name: &str| ItemId(name.into());
+    let create = |name: &str, position| {
+        Act::Ask(ClientCommand::CreateItem {
+            id: Some(id(name)),
+            position,
+            role: Role::System,
+            text: "be brief".into(),
+        })
+    };
+    let story = [
+        (1, create("a", Position::Last)),
+        (2, create("b", Position::First)),
+        (3, create("b", Position::Last)),
+        (4, create("c", Position::After(id("nobody")))),
+        (5, Act::Ask(ClientCommand::DeleteItem(id("a")))),
+        (6, Act::Ask(ClientCommand::DeleteItem(id("a")))),
+        (7, Act::Ask(ClientCommand::RetrieveItem(id("b")))),
+        (8, Act::Ask(ClientCommand::TruncateItem { id: id("b"), audio_end: Samples(0) })),
+        (9, Act::Ask(ClientCommand::ClearInput)),
+    ];
+    insta::assert_snapshot!(tell(Engines::default(), &story, 20));
+}
