@@ -1,0 +1,138 @@
+/**
+ * The line to the server: one WebSocket that comes back by itself.
+ *
+ * Events: `open`; `message` (detail: a parsed server event); `lost` (detail: {reason, retryInMs, attempt});
+ * `pressure` (detail: {droppedMs, over}) when the line is too slow for the microphone.
+ */
+
+import { encodeBase64, WIRE_BYTES_PER_SECOND, WIRE_RATE } from './audio/pcm.js';
+
+/** Waits between attempts in milliseconds; the last one repeats. */
+const BACK_OFF = [300, 1000, 2000, 4000, 8000, 15_000];
+
+/** Up to this part of the wait is added at random, so that many pages do not come back in one instant. */
+const JITTER = 0.3;
+
+/** More sound than this waiting in the socket is stale by the time it arrives, so new sound is dropped instead. */
+const MOST_WAITING_BYTES = WIRE_BYTES_PER_SECOND;
+
+export class Connection extends EventTarget {
+  #url;
+  #socket = null;
+  #attempt = 0;
+  #timer = 0;
+  #droppedSamples = 0;
+  #slow = false;
+
+  /** @param {string} url */
+  constructor(url) {
+    super();
+    this.#url = url;
+    globalThis.addEventListener?.('online', () => this.retryNow());
+  }
+
+  get connected() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Milliseconds of microphone sound that were dropped because the line was too slow. */
+  get droppedMs() {
+    return Math.round((this.#droppedSamples / WIRE_RATE) * 1000);
+  }
+
+  /** Connects, and from now on keeps the line up. */
+  open() {
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = (event) => {
+      if (this.#socket === socket) this.#closed(event);
+    };
+  }
+
+  /** Does not wait for the next attempt. */
+  retryNow() {
+    if (this.#socket?.readyState === WebSocket.CLOSED) this.open();
+  }
+
+  /**
+   * @param {object} event a client event of the Realtime API
+   * @returns {boolean} false when there is no line
+   */
+  send(event) {
+    if (!this.connected) return false;
+    this.#socket.send(JSON.stringify(event));
+    return true;
+  }
+
+  /**
+   * Sends sound of the microphone, or drops it when the line cannot keep up.
+   * @param {Int16Array} samples
+   */
+  sendAudio(samples) {
+    if (!this.connected) return;
+    const waiting = this.#socket.bufferedAmount;
+    if (waiting > MOST_WAITING_BYTES) {
+      this.#droppedSamples += samples.length;
+      this.#press(true);
+      return;
+    }
+    if (waiting < MOST_WAITING_BYTES / 2) this.#press(false);
+    this.send({ type: 'input_audio_buffer.append', audio: encodeBase64(samples) });
+  }
+
+  #press(slow) {
+    if (this.#slow === slow) return;
+    this.#slow = slow;
+    this.#emit('pressure', { droppedMs: this.droppedMs, over: !slow });
+  }
+
+  #opened() {
+    this.#attempt = 0;
+    this.#emit('open');
+  }
+
+  #received(data) {
+    let event;
+    try {
+      event = JSON.parse(data);
+    } catch {
+      return; // Not of this protocol; there is nobody to tell.
+    }
+    if (typeof event?.type === 'string') this.#emit('message', event);
+  }
+
+  #closed({ code, reason }) {
+    this.#press(false);
+    const wait = BACK_OFF[Math.min(this.#attempt, BACK_OFF.length - 1)] * (1 + JITTER * Math.random());
+    this.#attempt += 1;
+    this.#timer = setTimeout(() => this.open(), wait);
+    this.#emit('lost', { reason: reason || closeReason(code), retryInMs: Math.round(wait), attempt: this.#attempt });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** What the close codes of RFC 6455, section 7.4.1, mean to an operator. */
+function closeReason(code) {
+  switch (code) {
+    case 1000:
+    case 1001:
+      return 'The server ended the session.';
+    case 1006:
+      return 'The server cannot be reached.';
+    case 1009:
+      return 'The server found a message too long.';
+    case 1011:
+      return 'The server met an error of its own.';
+    case 1012:
+    case 1013:
+      return 'The server is restarting or too busy.';
+    default:
+      return `The line was closed with code ${code}.`;
+  }
+}
