@@ -1,3 +1,5 @@
-//! The program: command line, environment, files and exit codes.
+//! The program `ai-anchor`. Everything it does is in the library beside it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ai_anchor::run()
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 mod resample;
 
-pub use resample::{Resampler, resample};
+pub use resample::{Resampler, UnsupportedRate, resample};
 
 /// Rate of everything a session hears, in Hz. Recognisers and voice activity detectors are trained at 16 kHz.
 pub const INPUT_RATE: u32 = 16_000;

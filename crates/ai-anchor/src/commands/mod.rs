@@ -1,0 +1,27 @@
+//! The commands, one file each.
+
+pub(crate) mod ask;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod engines;
+pub(crate) mod rundown;
+pub(crate) mod say;
+pub(crate) mod transcribe;
+
+use std::io::Read;
+
+use crate::error::Error;
+
+/// Stands for standard input or output where a file is expected.
+pub(crate) const STDIO: &str = "-";
+
+/// Longest text read from standard input: more than anybody listens to.
+const MAX_TEXT: u64 = 1024 * 1024;
+
+/// All of standard input as text.
+pub(crate) fn stdin_text() -> Result<String, Error> {
+    let mut text = String::new();
+    let outcome = std::io::stdin().lock().take(MAX_TEXT).read_to_string(&mut text);
+    outcome.map_err(|source| Error::File { what: "read", file: "standard input".into(), source })?;
+    Ok(text)
+}

@@ -1,0 +1,190 @@
+//! The configuration: what can be set, where it comes from, and what it means.
+//!
+//! Later layers win: defaults, profile, file, environment, flags. Every setting is one line of the table in
+//! `settings.rs`; from that line come the file's keys, the environment's names, the checks and the commented example.
+
+mod example;
+mod layers;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anchor_core::engine::EngineKind;
+use anchor_core::{SessionConfig, TurnDetection};
+
+pub use example::example;
+pub use layers::{ConfigError, Flag, Mistake, Sources};
+
+/// A choice of engines that fit together.
+#[derive(Debug, PartialEq)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    stt: &'static str,
+    llm: &'static str,
+    tts: &'static str,
+    vad: &'static str,
+    voice: &'static str,
+    language: &'static str,
+}
+
+/// The profiles, the default first.
+pub static PROFILES: &[Profile] = &[Profile {
+    name: "embedded",
+    about: "no GPU, no downloads, English; understands commands and the topics of the rundown",
+    stt: "pocketsphinx",
+    llm: "desk",
+    tts: "flite",
+    vad: "silero",
+    voice: "rms",
+    language: "en",
+}];
+
+/// All settings, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Name of the profile the settings started from.
+    pub profile: &'static str,
+    /// `[server]`
+    pub server: Server,
+    /// `[anchor]`
+    pub anchor: Anchor,
+    /// `[turn]`
+    pub turn: Turn,
+    /// `[engines]`
+    pub engines: Engines,
+    /// `[rundown]`
+    pub rundown: RundownFile,
+    /// The engines' own tables, such as `[stt.pocketsphinx]`.
+    pub options: BTreeMap<(EngineKind, String), toml::Table>,
+}
+
+/// Where the server listens and how much it takes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Conversations at the same time.
+    pub max_sessions: u32,
+}
+
+/// Who the anchor is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Anchor {
+    /// Its name.
+    pub name: String,
+    /// Its standing instructions.
+    pub instructions: String,
+    /// Its voice; empty takes the engine's first.
+    pub voice: String,
+    /// The pace of its voice.
+    pub speed: f32,
+    /// ISO 639-1 code of the language spoken to it; empty lets the recogniser find out.
+    pub language: String,
+}
+
+/// When a turn is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// Probability from which sound counts as speech.
+    pub threshold: f32,
+    /// Sound kept from before the speech was noticed.
+    pub prefix_padding_ms: u32,
+    /// A pause this long ends the turn.
+    pub silence_duration_ms: u32,
+    /// The anchor stops when somebody talks over it.
+    pub interrupt_response: bool,
+}
+
+/// Which engines to use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engines {
+    /// The recogniser.
+    pub stt: String,
+    /// The language model.
+    pub llm: String,
+    /// The voice.
+    pub tts: String,
+    /// The voice activity detector.
+    pub vad: String,
+    /// Load them at the start rather than when they are first used.
+    pub preload: bool,
+}
+
+/// What is on air.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RundownFile {
+    /// The Markdown file of stories; empty takes the sample that is built in.
+    pub path: String,
+}
+
+impl Config {
+    /// The settings of a profile before anybody changed them.
+    pub fn of(profile: &Profile) -> Self {
+        let turn = TurnDetection::default();
+        Self {
+            profile: profile.name,
+            server: Server { host: "127.0.0.1".into(), port: 8090, max_sessions: 16 },
+            anchor: Anchor {
+                name: "Alex".into(),
+                instructions: "Answer in short spoken sentences, from the rundown alone.".into(),
+                voice: profile.voice.into(),
+                speed: 1.0,
+                language: profile.language.into(),
+            },
+            turn: Turn {
+                threshold: turn.threshold,
+                prefix_padding_ms: turn.prefix_padding.as_millis() as u32,
+                silence_duration_ms: turn.silence_duration.as_millis() as u32,
+                interrupt_response: turn.interrupt_response,
+            },
+            engines: Engines {
+                stt: profile.stt.into(),
+                llm: profile.llm.into(),
+                tts: profile.tts.into(),
+                vad: profile.vad.into(),
+                preload: true,
+            },
+            rundown: RundownFile { path: String::new() },
+            options: BTreeMap::new(),
+        }
+    }
+
+    /// What a new session starts with.
+    pub fn session(&self) -> SessionConfig {
+        SessionConfig {
+            instructions: format!("Your name is {}. {}", self.anchor.name, self.anchor.instructions),
+            voice: set(&self.anchor.voice),
+            speed: self.anchor.speed,
+            language: set(&self.anchor.language),
+            turn_detection: Some(TurnDetection {
+                threshold: self.turn.threshold,
+                prefix_padding: Duration::from_millis(self.turn.prefix_padding_ms.into()),
+                silence_duration: Duration::from_millis(self.turn.silence_duration_ms.into()),
+                interrupt_response: self.turn.interrupt_response,
+                ..TurnDetection::default()
+            }),
+            ..SessionConfig::default()
+        }
+    }
+
+    /// The rundown's file; `None` is the sample.
+    pub fn rundown_path(&self) -> Option<PathBuf> {
+        set(&self.rundown.path).map(PathBuf::from)
+    }
+
+    /// The own table of an engine, empty where there is none.
+    pub fn options(&self, kind: EngineKind, engine: &str) -> toml::Table {
+        self.options.get(&(kind, engine.to_owned())).cloned().unwrap_or_default()
+    }
+}
+
+fn set(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,149 @@
+//! The table of settings, one line each.
+
+use std::ops::RangeInclusive;
+
+use anchor_core::engine::{Llm, Stt, Tts, VadModel};
+use anchor_engines::slot::find;
+use toml::Value;
+
+use super::Config;
+
+/// One thing that can be set.
+pub(super) struct Setting {
+    /// Its section and name, such as `server.port`.
+    pub key: &'static str,
+    /// What it means, as a comment of the example file.
+    pub about: &'static str,
+    /// Its value.
+    pub get: fn(&Config) -> Value,
+    /// Sets it, or says what is wrong with the value.
+    pub set: fn(&mut Config, &Value) -> Result<(), String>,
+}
+
+macro_rules! settings {
+    ($($section:ident.$name:ident $(, $check:expr)?; $about:literal;)*) => {
+        &[$(Setting {
+            key: concat!(stringify!($section), ".", stringify!($name)),
+            about: $about,
+            get: |config| config.$section.$name.to_value(),
+            set: |config, value| {
+                let value = typed_like(&config.$section.$name, value)?;
+                $($check(&value)?;)?
+                config.$section.$name = value;
+                Ok(())
+            },
+        }),*]
+    };
+}
+
+/// Every setting, in the order of the example file.
+pub(super) static SETTINGS: &[Setting] = settings! {
+    server.host, some; "Address to listen on. 127.0.0.1 is this machine alone; 0.0.0.0 is everybody who can reach it.";
+    server.port; "Port to listen on. 0 takes any that is free.";
+    server.max_sessions, within(1..=1000); "Conversations at the same time.";
+    anchor.name, some; "The anchor's name.";
+    anchor.instructions; "What the anchor is told about its manner.";
+    anchor.voice; "The voice, as `ai-anchor say --list` names it. Empty takes the engine's first.";
+    anchor.speed, within(0.25..=1.5); "Pace of the voice: 1.0 is as it comes.";
+    anchor.language; "Language spoken to the anchor, as an ISO 639-1 code. Empty lets the recogniser find out.";
+    turn.threshold, within(0.05..=0.95); "Probability from which sound counts as speech. Raise it in a noisy room.";
+    turn.prefix_padding_ms, within(0..=2000); "Sound kept from before the speech was noticed.";
+    turn.silence_duration_ms, within(100..=5000); "A pause this long ends a turn. Longer for people who think while they speak.";
+    turn.interrupt_response; "The anchor stops when somebody talks over it.";
+    engines.stt, |name: &String| known(find::<dyn Stt>(name)); "The recogniser. `ai-anchor engines` lists all.";
+    engines.llm, |name: &String| known(find::<dyn Llm>(name)); "The language model.";
+    engines.tts, |name: &String| known(find::<dyn Tts>(name)); "The voice.";
+    engines.vad, |name: &String| known(find::<dyn VadModel>(name)); "The voice activity detector.";
+    engines.preload; "Load the engines at the start rather than when they are first used.";
+    rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
+};
+
+/// A type a setting can have.
+trait Typed: Sized {
+    fn to_value(&self) -> Value;
+    fn from_value(value: &Value) -> Result<Self, String>;
+}
+
+impl Typed for String {
+    fn to_value(&self) -> Value {
+        Value::String(self.clone())
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.as_str().map(str::to_owned).ok_or_else(|| expected("a text in quotes", value))
+    }
+}
+
+impl Typed for bool {
+    fn to_value(&self) -> Value {
+        Value::Boolean(*self)
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| expected("true or false", value))
+    }
+}
+
+impl Typed for u16 {
+    fn to_value(&self) -> Value {
+        Value::Integer(i64::from(*self))
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = value.as_integer().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| expected("a whole number from 0 to 65535", value))
+    }
+}
+
+impl Typed for u32 {
+    fn to_value(&self) -> Value {
+        Value::Integer(i64::from(*self))
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = value.as_integer().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| expected("a whole number that is not negative", value))
+    }
+}
+
+impl Typed for f32 {
+    fn to_value(&self) -> Value {
+        // By way of text, so that 0.3 does not become 0.30000001192092896.
+        Value::Float(self.to_string().parse().unwrap_or_else(|_| f64::from(*self)))
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+        number
+            .filter(|number| number.is_finite())
+            .map(|number| number as Self)
+            .ok_or_else(|| expected("a number", value))
+    }
+}
+
+/// The value as the type the setting has.
+fn typed_like<T: Typed>(_setting: &T, value: &Value) -> Result<T, String> {
+    T::from_value(value)
+}
+
+fn expected(what: &str, got: &Value) -> String {
+    format!("it must be {what}, not {got}")
+}
+
+fn some(text: &impl AsRef<str>) -> Result<(), String> {
+    if text.as_ref().trim().is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(range: RangeInclusive<T>) -> impl Fn(&T) -> Result<(), String> {
+    move |value| {
+        if range.contains(value) {
+            Ok(())
+        } else {
+            Err(format!("it must be from {} to {}, not {value}", range.start(), range.end()))
+        }
+    }
+}
+
+fn known<T>(found: Result<T, anchor_engines::slot::UnknownEngine>) -> Result<(), String> {
+    found.map(|_| ()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,90 @@
+//! What can go wrong, in words, and the exit code it ends with.
+
+use std::io;
+
+use anchor_core::engine::EngineError;
+use anchor_engines::slot::UnknownEngine;
+
+use crate::config::ConfigError;
+use crate::on_air::RundownError;
+use crate::wav::WavError;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The arguments make no sense together. Exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// No engine has the name given. Exit code 2.
+    #[error(transparent)]
+    UnknownEngine(#[from] UnknownEngine),
+    /// The configuration cannot be used. Exit code 3.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The rundown cannot be used. Exit code 3.
+    #[error(transparent)]
+    Rundown(#[from] RundownError),
+    /// An engine gave no answer. Exit code 4 if it cannot be used on this machine, 2 if it was asked for something it
+    /// does not have, 1 otherwise.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Somebody else listens there. Exit code 5.
+    #[error("port {port} on {host} is in use by another program. Choose another: --port {}", suggestion(*free))]
+    PortInUse {
+        /// Address asked for.
+        host: String,
+        /// Port asked for.
+        port: u16,
+        /// The next port nobody listens on.
+        free: Option<u16>,
+    },
+    /// The address cannot be listened on. Exit code 5.
+    #[error("cannot listen on {host} port {port}: {source}. Use an address of this machine, such as --host 127.0.0.1")]
+    Listen {
+        /// Address asked for.
+        host: String,
+        /// Port asked for.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Sound cannot be read. Exit code 1.
+    #[error("{file}: {source}")]
+    Wav {
+        /// Where the sound came from.
+        file: String,
+        /// What is wrong with it.
+        source: WavError,
+    },
+    /// A file cannot be read or written. Exit code 1.
+    #[error("cannot {what} {file}: {source}")]
+    File {
+        /// `read` or `write`.
+        what: &'static str,
+        /// Which file.
+        file: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Standard output cannot be written to. Exit code 1, but 0 and silence where its reader simply went away.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// The process's exit code. 0 is never an error; documented in `docs/configuration.md`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
+            Self::Config(_) | Self::Rundown(_) => 3,
+            Self::Engine(EngineError::Unavailable { .. }) => 4,
+            Self::PortInUse { .. } | Self::Listen { .. } => 5,
+            Self::Engine(_) | Self::Wav { .. } | Self::File { .. } | Self::Output(_) => 1,
+        }
+    }
+}
+
+fn suggestion(free: Option<u16>) -> String {
+    free.map_or_else(|| "with a free number".into(), |port| format!("{port} is free"))
+}

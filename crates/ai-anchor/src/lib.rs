@@ -1,0 +1,22 @@
+//! The program: command line, environment, files and exit codes. The only crate that knows of any of them.
+//!
+//! It is a library with a two-line `main` so that examples and tests use the same configuration, WAV files and engine
+//! slots as the program itself.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+pub mod config;
+pub mod engines;
+mod error;
+pub mod on_air;
+mod out;
+pub mod wav;
+
+pub use error::Error;
+
+/// Runs the program on the process's arguments and environment.
+pub fn run() -> std::process::ExitCode {
+    cli::run()
+}

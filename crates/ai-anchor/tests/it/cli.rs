@@ -1,0 +1,166 @@
+//! The command line: results, complaints and exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// An empty directory to run in, gone when it is dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ai-anchor-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.0.join(name), content).unwrap();
+        self
+    }
+
+    /// Runs the program here with these arguments, nothing else configured.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ai-anchor"));
+        command.args(arguments).current_dir(&self.0).stdin(Stdio::null()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ANCHOR_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Ran {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        String::from_utf8(self.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn json(self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn complaint(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        self.stderr.trim_end().to_owned()
+    }
+}
+
+const NEWS: &str = "# News\n\n## Rain tonight\nslug: rain\n\nIt rains.\n";
+
+#[test]
+fn no_command_is_a_request_for_help() {
+    let ran = Place::new("help").run(&[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("Usage: ai-anchor"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Exit codes:"), "{}", ran.stderr);
+}
+
+#[test]
+fn mistakes_in_the_configuration_name_line_and_remedy() {
+    let place = Place::new("config");
+    place.file("anchor.toml", "[server]\nprot = 80\n\n[turn]\nsilence_duration = 500\nthreshold = 7\n");
+    insta::assert_snapshot!(place.run(&["config", "--check"]).complaint(3), @"
+    ai-anchor: the configuration cannot be used:
+      anchor.toml line 2: there is no setting 'server.prot'. Did you mean 'port' in the section [server]?
+      anchor.toml line 5: there is no setting 'turn.silence_duration'. Did you mean 'silence_duration_ms' in the section [turn]?
+      anchor.toml line 6: turn.threshold: it must be from 0.05 to 0.95, not 7
+    ");
+    let ran = place.run(&["config", "--check", "--json"]);
+    assert_eq!(ran.code, 3);
+    assert_eq!(ran.json()["mistakes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let complaint = Place::new("nowhere").run(&["config", "--check", "--config", "nowhere.toml"]).complaint(3);
+    assert!(complaint.starts_with("ai-anchor: cannot read the configuration nowhere.toml"), "{complaint}");
+}
+
+#[test]
+fn variables_and_flags_are_checked_like_the_file() {
+    let place = Place::new("layers");
+    let complaint = place.run(&["config", "--check", "--profile", "orbit"]).complaint(3);
+    insta::assert_snapshot!(complaint, @"
+    ai-anchor: the configuration cannot be used:
+      --profile: there is no profile called 'orbit'. There is: embedded
+    ");
+    let output = place.command(&["config", "--check"]).env("ANCHOR_SERVER_PORT", "http").output().unwrap();
+    insta::assert_snapshot!(Ran::from(output).complaint(3), @r#"
+    ai-anchor: the configuration cannot be used:
+      ANCHOR_SERVER_PORT: it must be a whole number from 0 to 65535, not "http"
+    "#);
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let place = Place::new("good");
+    place.file("tonight.md", NEWS).file("anchor.toml", "[rundown]\npath = 'tonight.md'\n");
+    insta::assert_snapshot!(place.run(&["config", "--check"]).ok(), @"The configuration can be used: profile embedded, 1 story in the rundown.");
+    let sample = place.run(&["config", "--defaults"]).ok();
+    assert_eq!(sample, std::fs::read_to_string(repository().join("anchor.example.toml")).unwrap());
+}
+
+#[test]
+fn a_rundown_is_checked_line_by_line() {
+    let place = Place::new("rundown");
+    place.file("good.md", NEWS).file("bad.md", "# News\n\n## Rain tonight\nslag: rain\n\nIt rains.\n\n## Nothing\n");
+    insta::assert_snapshot!(place.run(&["rundown", "check", "good.md"]).ok(), @r#"good.md can go on air: "News", 1 story."#);
+    insta::assert_snapshot!(place.run(&["rundown", "check", "bad.md"]).complaint(3), @r#"
+    ai-anchor: the rundown bad.md cannot go on air:
+      line 4: there is no key "slag". Use "slug". If the line belongs to the script, put an empty line above it.
+      line 8: the story "Nothing" has no script. Write under its heading what is to be read.
+    "#);
+    assert_eq!(place.run(&["rundown", "check", "bad.md", "--json"]).json()["problems"][0]["line"], 4);
+    let complaint = place.run(&["rundown", "check", "none.md"]).complaint(3);
+    assert!(complaint.contains("cannot read the rundown none.md"), "{complaint}");
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    let place = Place::new("completions");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = place.run(&["completions", shell]).ok();
+        assert!(script.contains("transcribe"), "{shell}");
+    }
+    assert_eq!(place.run(&["completions", "abacus"]).code, 2);
+}
+
+#[test]
+fn unknown_engines_name_the_nearest() {
+    let place = Place::new("unknown");
+    let complaint = place.run(&["say", "Hello", "--engine", "flight", "-o", "out.wav"]).complaint(3);
+    assert!(complaint.contains("there is no tts engine called 'flight'"), "{complaint}");
+}
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
