@@ -8,7 +8,7 @@
 import { encodeBase64, WIRE_BYTES_PER_SECOND, WIRE_RATE } from './audio/pcm.js';
 
 /** Waits between attempts in milliseconds; the last one repeats. */
-const BACK_OFF = [300, 1000, 2000, 4000, 8000, 15_000];
+const BACK_OFF = [300, 700, 1500, 3000, 5000, 10_000];
 
 /** Up to this part of the wait is added at random, so that many pages do not come back in one instant. */
 const JITTER = 0.3;

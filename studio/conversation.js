@@ -6,7 +6,8 @@
  * handed in.
  *
  * Events: `state`; `story` (detail: {slug}), when the voice reaches a story; `story-end` (detail: {complete}), when the
- * answer on it ends; `interrupted`; `problem` (detail: Problem); `hello`, `rundown`, `engines` (detail: the server's event).
+ * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice` (detail: {voice}), the
+ * anchor's from the next answer on; `hello`, `rundown`, `engines` (detail: the server's event).
  */
 
 import { decodeBase64 } from './audio/pcm.js';
@@ -69,7 +70,7 @@ export class Conversation extends EventTarget {
 
   /** An answer is being prepared, given or heard. */
   get answering() {
-    return this.#active !== null || this.#speaker.busy;
+    return this.#speaker.busy || (this.#active !== null && !this.#active.cut);
   }
 
   /**
@@ -162,6 +163,7 @@ export class Conversation extends EventTarget {
 
   #sessionChanged({ session }) {
     this.#interruptible = session?.audio?.input?.turn_detection?.interrupt_response ?? false;
+    this.#emit('voice', { voice: session?.audio?.output?.voice ?? '' });
   }
 
   #setState(state) {
@@ -268,7 +270,8 @@ export class Conversation extends EventTarget {
 
   #heard(response, playedMs) {
     const answer = this.#answers.get(response);
-    const caption = answer && this.#captionOf(answer);
+    if (!answer) return;
+    const caption = this.#captionOf(answer);
     this.#send({ type: 'anchor.playout', response_id: response, played_ms: playedMs });
     if (caption?.status !== 'partial') return;
     const heard = Math.min(caption.text.length, Math.max(caption.heard, this.#pace.characters(response, playedMs)));

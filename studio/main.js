@@ -19,6 +19,7 @@ import { Meter } from './views/meter.js';
 import { clearNotice, showNotice } from './views/notices.js';
 import { showRundown } from './views/rundown.js';
 import { drawClock, drawState } from './views/tally.js';
+import { keepAwake } from './wake-lock.js';
 
 /** A microphone that gave nothing at all for this long is probably switched off at the device. */
 const SILENT_MICROPHONE_MS = 8000;
@@ -57,6 +58,7 @@ function drawAll() {
   setButton('start', voice === 'off' ? 'Start' : 'Stop', voice === 'off' ? 'icon-start' : 'icon-end');
   setButton('mute', microphone.muted ? 'Unmute' : 'Mute', microphone.muted ? 'icon-muted' : 'icon-microphone');
   document.body.dataset.voice = voice;
+  document.body.dataset.muted = String(microphone.muted);
   byId('mute').disabled = voice !== 'live';
   byId('mute').setAttribute('aria-pressed', String(microphone.muted));
   byId('meter-you').classList.toggle('muted', microphone.muted);
@@ -89,6 +91,7 @@ async function start() {
   voice = 'live';
   liveSince = Date.now();
   heardAnything = false;
+  keepAwake(true);
   announce('Listening.');
   drawAll();
   listDevices();
@@ -100,6 +103,7 @@ function stop() {
   starts += 1;
   voice = 'off';
   liveSince = null;
+  keepAwake(false);
   microphone.close();
   microphone.muted = false;
   conversation.stopAnswer();
@@ -173,9 +177,14 @@ async function listDevices() {
   const devices = await microphone.devices();
   const named = devices.filter(({ deviceId }) => deviceId !== 'default' && deviceId !== 'communications');
   const options = named.map(({ deviceId, label }, index) => make('option', { value: deviceId, text: label || `Microphone ${index + 1}` }));
-  byId('microphone').replaceChildren(make('option', { value: '', text: 'System default' }), ...options);
+  byId('microphone').replaceChildren(make('option', { value: '', text: systemChoice() }), ...options);
   byId('microphone').value = named.some(({ deviceId }) => deviceId === recall('microphone')) ? recall('microphone') : '';
   return named;
+}
+
+function systemChoice() {
+  const inUse = recall('microphone') === '' && microphone.label;
+  return inUse ? `System default: ${inUse.replace(/^Default - /, '')}` : 'System default';
 }
 
 byId('microphone').addEventListener('change', ({ target }) => {
@@ -254,6 +263,11 @@ function offerVoices(voices) {
   select.value = remembered;
   conversation.useVoice(remembered);
 }
+
+conversation.addEventListener('voice', ({ detail }) => {
+  const offered = [...byId('voice').options].some(({ value }) => value === detail.voice);
+  if (offered) byId('voice').value = detail.voice;
+});
 
 byId('voice').addEventListener('change', ({ target }) => {
   remember('voice', target.value);

@@ -58,12 +58,12 @@ export class Microphone extends EventTarget {
       // Somebody closed it, or opened another, while the browser was asking.
       if (request !== this.#request) return stop(stream);
       this.#stream = stream;
-      this.#watch(stream.getAudioTracks()[0]);
       this.#connect(context);
     } catch (error) {
-      this.close();
+      if (request === this.#request) this.close();
       throw microphoneProblem(error, { blockedByPolicy: blockedByPolicy() });
     }
+    this.#watch(this.#stream.getAudioTracks()[0]);
   }
 
   close() {

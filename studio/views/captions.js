@@ -45,13 +45,15 @@ export function showCaptions(log, { anchorName, readAloud }) {
 
 /** A line across the captions, such as a reconnection. */
 export function addCaptionRule(text) {
-  byId('captions').append(make('li', { className: 'caption-rule', text }));
+  const list = byId('captions');
+  list.append(make('li', { className: 'caption-rule' }, make('span', { text: `${text}, ${timeOfDay(new Date())}` })));
+  list.scrollTop = list.scrollHeight;
 }
 
 function addRow(list, caption, anchorName) {
   const row = make('li', {});
   const time = make('time', {
-    text: caption.at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),
+    text: timeOfDay(caption.at),
     dateTime: caption.at.toISOString(),
   });
   const speaker = make('span', { className: 'speaker', text: caption.speaker === 'you' ? 'You' : anchorName });
@@ -61,6 +63,10 @@ function addRow(list, caption, anchorName) {
   );
   list.append(row);
   return row;
+}
+
+function timeOfDay(date) {
+  return date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
 }
 
 function drawCaption(row, caption) {

@@ -29,7 +29,7 @@ export function showRundown(conversation, ask) {
     leave('told');
     onAir = slug;
     draw();
-    byId('rundown').querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
+    showOnAir();
   });
   conversation.addEventListener('story-end', ({ detail: { complete } }) => {
     leave(complete ? 'told' : 'cut');
@@ -78,6 +78,15 @@ function drawMarks(told, onAir) {
     else row.removeAttribute('aria-current');
     row.querySelector('.story-mark').textContent = { 'on-air': 'On air', told: 'Told', cut: 'Cut' }[mark] ?? '';
   }
+}
+
+/** Scrolls the list, never the page: on a phone that would pull the captions away from the reader. */
+function showOnAir() {
+  const list = byId('rundown');
+  const row = list.querySelector('[aria-current]');
+  if (!row || list.scrollHeight <= list.clientHeight) return;
+  const [top, bottom] = [row.offsetTop - list.offsetTop, row.offsetTop - list.offsetTop + row.offsetHeight];
+  if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) list.scrollTop = top;
 }
 
 function summary(stories) {
