@@ -1,7 +1,10 @@
 //! Engines that compute: a plain blocking closure on a thread of its own, seen from outside as a cancellable stream.
 
+use std::pin::pin;
+
 use anchor_core::engine::{EngineError, EventStream};
 use futures::StreamExt;
+use futures::future::{Either, select};
 use tokio::sync::mpsc;
 
 /// Events an engine may be ahead of its listener before it waits: enough to never stall on a scheduler's whim, small
@@ -20,6 +23,16 @@ impl<T> Sink<T> {
     /// [`EngineError::Cancelled`] once nobody listens. For steps that produce nothing to hand out.
     pub fn check(&self) -> Result<(), EngineError> {
         if self.0.is_closed() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Waits for the next item of `input`, `None` at its end. [`EngineError::Cancelled`] as soon as nobody listens,
+    /// even if the input never goes on.
+    pub fn next<S: futures::Stream + Unpin>(&self, input: &mut S) -> Result<Option<S::Item>, EngineError> {
+        let gone = pin!(self.0.closed());
+        match futures::executor::block_on(select(input.next(), gone)) {
+            Either::Left((item, _)) => Ok(item),
+            Either::Right(_) => Err(EngineError::Cancelled),
+        }
     }
 }
 
@@ -102,5 +115,24 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(steps.load(Ordering::SeqCst) <= EVENTS_AHEAD + 3);
+    }
+
+    #[tokio::test]
+    async fn dropping_the_stream_stops_work_that_waits_for_its_input() {
+        let (input, receiver) = futures::channel::mpsc::unbounded::<u32>();
+        let mut receiver = receiver.boxed();
+        let events = stream("test", move |sink| {
+            while let Some(item) = sink.next(&mut receiver)? {
+                sink.send(item)?;
+            }
+            Ok(())
+        });
+        input.unbounded_send(7).unwrap();
+        let mut events = events;
+        assert_eq!(events.next().await, Some(Ok(7)));
+        drop(events);
+        while !input.is_closed() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }

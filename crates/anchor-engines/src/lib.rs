@@ -10,8 +10,11 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+pub mod loudness;
 pub mod options;
 pub mod slot;
+pub mod tts;
+pub mod vad;
 
 /// One line of a table: an engine, what it needs, and how to load it.
 pub struct Entry<E: ?Sized + 'static> {
@@ -52,7 +55,7 @@ pub static STT: &[Entry<dyn Stt>] = &[];
 pub static LLM: &[Entry<dyn Llm>] = &[];
 
 /// The voices.
-pub static TTS: &[Entry<dyn Tts>] = &[];
+pub static TTS: &[Entry<dyn Tts>] = &[tts::flite::ENTRY, tts::espeak::ENTRY];
 
 /// The voice activity detectors.
-pub static VAD: &[Entry<dyn VadModel>] = &[];
+pub static VAD: &[Entry<dyn VadModel>] = &[vad::silero::ENTRY];

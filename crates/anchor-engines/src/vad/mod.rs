@@ -1,0 +1,3 @@
+//! The voice activity detectors, one file each.
+
+pub mod silero;
