@@ -6,7 +6,8 @@
  * handed in.
  *
  * Events: `state`; `story` (detail: {slug}), when the voice reaches a story; `story-end` (detail: {complete}), when the
- * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice`, when it changed; `hello`, `rundown`, `engines` (detail: the server's event).
+ * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice` (detail: {voice}), the
+ * anchor's from the next answer on; `hello`, `rundown`, `engines` (detail: the server's event).
  */
 
 import { decodeBase64 } from './audio/pcm.js';
@@ -24,9 +25,6 @@ const MOST_ANSWERS = 16;
 /** "Interrupted" stands this long, so that it can be read even when the anchor is listening again at once. */
 const INTERRUPTED_SHOWN_MS = 1200;
 
-/** Name of the messages that settle an account. The server may have forgotten the item already; nobody need know. */
-const ACCOUNT = 'studio_account';
-
 /**
  * @typedef {object} Answer
  * @property {string} id the response
@@ -39,10 +37,6 @@ const ACCOUNT = 'studio_account';
 export class Conversation extends EventTarget {
   captions = new CaptionLog();
   turns = new TurnLog();
-
-  /** The anchor's voice from the next answer on. */
-  voice = '';
-
   #send;
   #speaker;
   #answers = new Map();
@@ -169,8 +163,7 @@ export class Conversation extends EventTarget {
 
   #sessionChanged({ session }) {
     this.#interruptible = session?.audio?.input?.turn_detection?.interrupt_response ?? false;
-    this.voice = session?.audio?.output?.voice ?? '';
-    this.#emit('voice');
+    this.#emit('voice', { voice: session?.audio?.output?.voice ?? '' });
   }
 
   #setState(state) {
@@ -252,9 +245,8 @@ export class Conversation extends EventTarget {
     if (!answer?.item) return;
     this.#heard(answer.id, playedMs);
     this.#close(answer, false);
-    const item = { event_id: ACCOUNT, item_id: answer.item };
-    this.#send({ ...item, type: 'conversation.item.truncate', content_index: 0, audio_end_ms: playedMs });
-    this.#send({ ...item, type: 'conversation.item.retrieve' });
+    this.#send({ type: 'conversation.item.truncate', item_id: answer.item, content_index: 0, audio_end_ms: playedMs });
+    this.#send({ type: 'conversation.item.retrieve', item_id: answer.item });
   }
 
   /** Nothing more of this answer will be heard. */
@@ -329,7 +321,7 @@ export class Conversation extends EventTarget {
 
   #refused(error) {
     const problem = serverProblem(error);
-    if (problem && error.event_id !== ACCOUNT) this.#emit('problem', problem);
+    if (problem) this.#emit('problem', problem);
   }
 
   #captionOf(answer) {

@@ -92,7 +92,6 @@ test('speech over the answer cuts it, tells the server what was heard and shows 
   assert.deepEqual(sentTypes(), ['conversation.item.truncate', 'conversation.item.retrieve']);
   assert.deepEqual(sent.find(({ type }) => type === 'conversation.item.truncate'), {
     type: 'conversation.item.truncate',
-    event_id: 'studio_account',
     item_id: 'A',
     content_index: 0,
     audio_end_ms: 800,

@@ -13,9 +13,9 @@ const shown = new Map();
 /**
  * @param {string} topic one notice a topic: a new one replaces the old
  * @param {import('../problems.js').Problem} problem
- * @param {{severity?: 'error' | 'warning', repeat?: boolean, action?: {label: string, run: () => void}}} [options] `repeat`: it was said before, so screen readers need not be told again
+ * @param {{severity?: 'error' | 'warning', action?: {label: string, run: () => void}}} [options]
  */
-export function showNotice(topic, { title, text }, { severity = 'error', repeat = false, action } = {}) {
+export function showNotice(topic, { title, text }, { severity = 'error', action } = {}) {
   const body = make('div', { className: 'notice-body' }, make('strong', { text: title }), make('p', { text }));
   const notice = make('div', { className: `notice ${severity}` }, body);
   notice.dataset.topic = topic;
@@ -23,7 +23,8 @@ export function showNotice(topic, { title, text }, { severity = 'error', repeat 
   const dismiss = make('button', { className: 'icon-button', type: 'button', text: '×', onclick: () => clearNotice(topic) });
   dismiss.setAttribute('aria-label', `Dismiss: ${title}`);
   notice.append(dismiss);
-  if (!repeat || !shown.has(topic)) alarm(`${title}. ${text}`);
+  if (shown.get(topic)?.dataset.words !== title + text) alarm(`${title}. ${text}`);
+  notice.dataset.words = title + text;
   clearNotice(topic);
   byId('error').append(notice);
   shown.set(topic, notice);

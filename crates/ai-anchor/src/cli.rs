@@ -90,10 +90,11 @@ fn start(cli: Cli) -> Result<(), Error> {
     let Global { config, profile, rundown, json, log } = cli.global;
     let filter = EnvFilter::try_new(&log).map_err(|error| Error::Usage(format!("--log {log}: {error}")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let rundown = rundown.map(|value| Flag { flag: "--rundown", key: "rundown.path", value });
+    let rundown = rundown.map(|value| Flag::new("--rundown", "rundown.path", value));
     let sources = Sources::of_process(config, profile, rundown.into_iter().collect());
     let context = Context { sources, out: Out::new(json) };
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Error::Usage(format!("no threads: {error}")))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|source| Error::System { what: "threads to work on", source })?;
     let outcome = runtime.block_on(dispatch(cli.command, &context));
     // An engine that still computes is not waited for.
     runtime.shutdown_background();

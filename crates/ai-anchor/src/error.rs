@@ -18,7 +18,7 @@ pub enum Error {
     /// No engine has the name given. Exit code 2.
     #[error(transparent)]
     UnknownEngine(#[from] UnknownEngine),
-    /// The configuration cannot be used. Exit code 3.
+    /// The settings cannot be used. Exit code 2 if the command line alone is to blame, 3 otherwise.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The rundown cannot be used. Exit code 3.
@@ -69,6 +69,14 @@ pub enum Error {
     /// Standard output cannot be written to. Exit code 1, but 0 and silence where its reader simply went away.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+    /// The system does not give what every program needs. Exit code 1.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -77,10 +85,11 @@ impl Error {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
+            Self::Config(error) if error.of_flags_alone() => 2,
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
-            Self::Engine(_) | Self::Wav { .. } | Self::File { .. } | Self::Output(_) => 1,
+            Self::Engine(_) | Self::Wav { .. } | Self::File { .. } | Self::Output(_) | Self::System { .. } => 1,
         }
     }
 }

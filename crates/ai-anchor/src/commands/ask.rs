@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
-    let flag = args.engine.map(|value| Flag { flag: "--engine", key: "engines.llm", value });
+    let flag = args.engine.map(|value| Flag::new("--engine", "engines.llm", value));
     let config = context.config(flag)?;
     let llm =
         engines::only::<dyn Llm>(&config, &config.engines.llm, &on_air::fixed(config.rundown_path().as_deref())?)?;

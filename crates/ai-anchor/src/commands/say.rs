@@ -37,8 +37,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
-    let flags = [("--engine", "engines.tts", &args.engine), ("--speed", "anchor.speed", &args.speed)];
-    let flags = flags.map(|(flag, key, value)| value.clone().map(|value| Flag { flag, key, value }));
+    let flags = [
+        args.engine.map(|name| Flag::new("--engine", "engines.tts", name)),
+        args.speed.map(|factor| Flag::new("--speed", "anchor.speed", factor)),
+    ];
     let config = context.config(flags.into_iter().flatten())?;
     let tts =
         engines::only::<dyn Tts>(&config, &config.engines.tts, &on_air::fixed(config.rundown_path().as_deref())?)?;

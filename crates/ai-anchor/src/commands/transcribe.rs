@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
-    let flag = args.engine.map(|value| Flag { flag: "--engine", key: "engines.stt", value });
+    let flag = args.engine.map(|value| Flag::new("--engine", "engines.stt", value));
     let config = context.config(flag)?;
     let stt =
         engines::only::<dyn Stt>(&config, &config.engines.stt, &on_air::fixed(config.rundown_path().as_deref())?)?;

@@ -44,7 +44,7 @@ pub struct Flag {
     /// The flag, such as `--port`.
     pub flag: &'static str,
     /// The setting it sets, such as `server.port`.
-    pub key: &'static str,
+    pub key: String,
     /// To what.
     pub value: String,
 }
@@ -61,7 +61,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// Something in it is wrong.
-    #[error("the configuration cannot be used:{}", List(.0))]
+    #[error("the settings cannot be used:{}", List(.0))]
     Mistakes(Vec<Mistake>),
 }
 
@@ -72,6 +72,20 @@ pub struct Mistake {
     pub place: String,
     /// What is wrong and what to do about it.
     pub what: String,
+}
+
+impl Flag {
+    /// The flag sets this setting to this value.
+    pub fn new(flag: &'static str, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { flag, key: key.into(), value: value.into() }
+    }
+}
+
+impl ConfigError {
+    /// Only the command line is to blame.
+    pub(crate) fn of_flags_alone(&self) -> bool {
+        matches!(self, Self::Mistakes(mistakes) if mistakes.iter().all(|mistake| mistake.place.starts_with("--")))
+    }
 }
 
 struct List<'a>(&'a [Mistake]);
@@ -108,11 +122,8 @@ impl Sources {
         }
         self.apply_environment(&mut config, &mut mistakes);
         for Flag { flag, key, value } in &self.flags {
-            if let Some(setting) = setting(key)
-                && let Err(what) = set_text(setting, &mut config, value)
-            {
-                mistakes.push(Mistake { place: (*flag).into(), what });
-            }
+            let outcome = setting(key).ok_or_else(|| unknown(key)).and_then(|it| set_text(it, &mut config, value));
+            mistakes.extend(outcome.err().map(|what| Mistake { place: (*flag).into(), what }));
         }
         if config.engines.tts != profile.tts && config.anchor.voice == profile.voice {
             // The profile's voice is a voice of the profile's engine; another has its own first.
@@ -336,7 +347,7 @@ mod tests {
         assert_eq!(port("", &[], vec![]), 8090);
         assert_eq!(port(file, &[], vec![]), 1);
         assert_eq!(port(file, &[("ANCHOR_SERVER_PORT", "2")], vec![]), 2);
-        let flag = Flag { flag: "--port", key: "server.port", value: "3".into() };
+        let flag = Flag::new("--port", "server.port", "3");
         assert_eq!(port(file, &[("ANCHOR_SERVER_PORT", "2")], vec![flag]), 3);
     }
 
@@ -359,7 +370,7 @@ mod tests {
     fn all_mistakes_are_reported_with_their_places() {
         let file = "profile = 'studioo'\nport = 1\n[turn]\nsilence_duration = 500\nthreshold = 2\n\n[servr]\n[anchor]\nspeed = 'fast'\nport = 9\n[colour]\nred = 1\n";
         insta::assert_snapshot!(read(file, &[("ANCHOR_SERVER_PORT", "99999")], vec![]).unwrap_err(), @r#"
-        the configuration cannot be used:
+        the settings cannot be used:
           studio/anchor.toml line 2: there is no setting 'port'. Did you mean 'port' in the section [server]?
           studio/anchor.toml line 4: there is no setting 'turn.silence_duration'. Did you mean 'silence_duration_ms' in the section [turn]?
           studio/anchor.toml line 7: there is no section or setting 'servr'. Did you mean the section [server]?
@@ -371,7 +382,7 @@ mod tests {
           ANCHOR_SERVER_PORT: it must be a whole number from 0 to 65535, not 99999
         "#);
         insta::assert_snapshot!(read("[server\nport = 1", &[], vec![]).unwrap_err(), @"
-        the configuration cannot be used:
+        the settings cannot be used:
           studio/anchor.toml line 1: unclosed table, expected `]`
         ");
     }

@@ -1,5 +1,6 @@
 //! The command line: results, complaints and exit codes.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -21,6 +22,14 @@ impl Place {
     /// Runs the program here with these arguments, nothing else configured.
     fn run(&self, arguments: &[&str]) -> Ran {
         self.command(arguments).output().unwrap().into()
+    }
+
+    /// The same with something on standard input.
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It may end without having read everything.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap().into()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -89,7 +98,7 @@ fn mistakes_in_the_configuration_name_line_and_remedy() {
     let place = Place::new("config");
     place.file("anchor.toml", "[server]\nprot = 80\n\n[turn]\nsilence_duration = 500\nthreshold = 7\n");
     insta::assert_snapshot!(place.run(&["config", "--check"]).complaint(3), @"
-    ai-anchor: the configuration cannot be used:
+    ai-anchor: the settings cannot be used:
       anchor.toml line 2: there is no setting 'server.prot'. Did you mean 'port' in the section [server]?
       anchor.toml line 5: there is no setting 'turn.silence_duration'. Did you mean 'silence_duration_ms' in the section [turn]?
       anchor.toml line 6: turn.threshold: it must be from 0.05 to 0.95, not 7
@@ -108,14 +117,14 @@ fn a_configuration_that_is_not_there_is_named() {
 #[test]
 fn variables_and_flags_are_checked_like_the_file() {
     let place = Place::new("layers");
-    let complaint = place.run(&["config", "--check", "--profile", "orbit"]).complaint(3);
+    let complaint = place.run(&["config", "--check", "--profile", "orbit"]).complaint(2);
     insta::assert_snapshot!(complaint, @"
-    ai-anchor: the configuration cannot be used:
+    ai-anchor: the settings cannot be used:
       --profile: there is no profile called 'orbit'. There is: embedded
     ");
     let output = place.command(&["config", "--check"]).env("ANCHOR_SERVER_PORT", "http").output().unwrap();
     insta::assert_snapshot!(Ran::from(output).complaint(3), @r#"
-    ai-anchor: the configuration cannot be used:
+    ai-anchor: the settings cannot be used:
       ANCHOR_SERVER_PORT: it must be a whole number from 0 to 65535, not "http"
     "#);
 }
@@ -155,10 +164,39 @@ fn every_shell_gets_completions() {
 }
 
 #[test]
-fn unknown_engines_name_the_nearest() {
+fn engines_are_listed_for_people_and_machines() {
+    let place = Place::new("engines");
+    let engines = place.run(&["engines", "--json"]).json();
+    let silero = engines.as_array().unwrap().iter().find(|engine| engine["name"] == "silero").unwrap();
+    assert_eq!((&silero["kind"], &silero["usable"]), (&"vad".into(), &true.into()));
+    assert!(place.run(&["engines"]).ok().contains("* silero"));
+}
+
+#[test]
+fn unknown_engines_and_voices_name_what_there_is() {
     let place = Place::new("unknown");
-    let complaint = place.run(&["say", "Hello", "--engine", "flight", "-o", "out.wav"]).complaint(3);
-    assert!(complaint.contains("there is no tts engine called 'flight'"), "{complaint}");
+    let complaint = place.run(&["say", "Hello", "--engine", "flight", "-o", "out.wav"]).complaint(2);
+    assert!(complaint.contains("there is no tts engine called 'flight' (did you mean 'flite'?)"), "{complaint}");
+    let complaint = place.run(&["say", "Hello", "--voice", "nobody", "-o", "out.wav"]).complaint(2);
+    assert!(complaint.contains("it has rms, slt"), "{complaint}");
+}
+
+#[test]
+fn what_is_said_is_a_wav_file_on_disk_or_on_standard_output() {
+    let place = Place::new("say");
+    let said = place.run(&["say", "Good evening.", "--voice", "slt", "-o", "out.wav", "--json"]).json();
+    assert!(said["seconds"].as_f64().unwrap() > 0.4, "{said}");
+    let file = std::fs::read(place.0.join("out.wav")).unwrap();
+    assert_eq!(place.run_with_input(&["say", "-", "--voice", "slt"], b"Good evening.").stdout, file);
+    assert!(place.run(&["say", "--list"]).ok().starts_with("rms "));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::new("pipe");
+    let mut child = place.command(&["config", "--defaults"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 fn repository() -> &'static Path {

@@ -1,0 +1,152 @@
+//! `ai-anchor serve`
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anchor_core::engine::{EngineState, EngineStatus, Voice};
+use anchor_server::{App, Limits};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Context;
+use crate::config::{Config, Flag};
+use crate::engines::Crew;
+use crate::error::Error;
+use crate::on_air;
+
+/// Ports looked at for one to suggest, where the one asked for is taken.
+const SUGGESTIONS: u16 = 50;
+
+/// Put the anchor on air: serve the studio page and conversations
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Port to listen on; 0 takes any that is free
+    #[arg(long, value_name = "NUMBER")]
+    port: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
+    let flags = [
+        args.host.map(|host| Flag::new("--host", "server.host", host)),
+        args.port.map(|port| Flag::new("--port", "server.port", port)),
+    ];
+    let config = context.config(flags.into_iter().flatten())?;
+    let rundown = match config.rundown_path() {
+        Some(path) => on_air::follow(&path)?,
+        None => on_air::fixed(None)?,
+    };
+    let stories = on_air::count(&rundown.borrow().rundown);
+    let (listener, address) = listen(&config).await?;
+    let shutdown = shutdown().map_err(|source| Error::System { what: "to tell when to stop", source })?;
+
+    let crew = Arc::new(Crew::of(&config, &rundown)?);
+    let voices = load(&crew, config.engines.preload).await?;
+    let app = App {
+        name: config.anchor.name.clone(),
+        engines: crew.engines()?,
+        engine_status: crew.status(),
+        rundown,
+        session: config.session(),
+        voices,
+        limits: Limits { sessions: config.server.max_sessions as usize, ..Limits::default() },
+    };
+    let engines = crew.status().borrow().clone();
+    let json = json!({
+        "url": url(&config.server.host, address),
+        "engines": engines.iter().map(row).collect::<Vec<_>>(),
+    });
+    context.out.result(&json, greeting(&config, address, &engines, &stories))?;
+    anchor_server::serve(listener, app, shutdown).await?;
+    Ok(())
+}
+
+async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
+    let (host, port) = (config.server.host.clone(), config.server.port);
+    let bound = TcpListener::bind((host.as_str(), port)).await;
+    match bound.and_then(|listener| listener.local_addr().map(|address| (listener, address))) {
+        Ok(bound) => Ok(bound),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let mut free = None;
+            for candidate in port.saturating_add(1)..=port.saturating_add(SUGGESTIONS) {
+                if TcpListener::bind((host.as_str(), candidate)).await.is_ok() {
+                    free = Some(candidate);
+                    break;
+                }
+            }
+            Err(Error::PortInUse { host, port, free })
+        }
+        Err(source) => Err(Error::Listen { host, port, source }),
+    }
+}
+
+/// Loads the engines and gives the voices there are. The voice is always loaded: the studio shows what it can do.
+async fn load(crew: &Arc<Crew>, all: bool) -> Result<Vec<Voice>, Error> {
+    let crew = crew.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        if all {
+            crew.preload();
+        }
+        crew.voices()
+    });
+    loaded.await.map_err(|error| Error::System { what: "to load the engines", source: error.into() })
+}
+
+/// Completes when the program is asked to stop: by Ctrl-C, or by whoever supervises it.
+fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    })
+}
+
+fn greeting(config: &Config, address: SocketAddr, engines: &[EngineStatus], stories: &str) -> String {
+    let mut text = format!("{} has {stories} in the rundown.\n", config.anchor.name);
+    for engine in engines {
+        let (state, problem) = words(&engine.state);
+        text += &format!("  {:4} {:13} {state}\n", engine.kind.name(), engine.name);
+        if let Some(problem) = problem {
+            text += &format!("       {problem}\n");
+        }
+    }
+    text += &format!("\nOn air: {}\n", url(&config.server.host, address));
+    if !address.ip().is_loopback() {
+        text += "Everybody who can reach this machine can talk to the anchor. From other machines, browsers give out the\n\
+                 microphone only over HTTPS, so put a proxy with a certificate in front.\n";
+    }
+    text + "Open the link in a browser, allow the microphone, and ask for the headlines. Stop with Ctrl-C."
+}
+
+/// The link a person on this machine opens.
+fn url(host: &str, address: SocketAddr) -> String {
+    let port = address.port();
+    if address.ip().is_unspecified() || host == "localhost" {
+        format!("http://localhost:{port}/")
+    } else {
+        format!("http://{address}/")
+    }
+}
+
+fn row(engine: &EngineStatus) -> serde_json::Value {
+    let (state, problem) = words(&engine.state);
+    json!({ "kind": engine.kind.name(), "name": engine.name, "state": state, "problem": problem })
+}
+
+/// A state in words: its name, and what is wrong.
+fn words(state: &EngineState) -> (&'static str, Option<&str>) {
+    match state {
+        EngineState::Idle => ("loads when it is needed", None),
+        EngineState::Loading => ("loading", None),
+        EngineState::Ready => ("ready", None),
+        EngineState::Degraded(problem) => ("degraded", Some(problem)),
+        EngineState::Failed(problem) => ("failed", Some(problem)),
+    }
+}
