@@ -12,7 +12,7 @@
 
 import { decodeBase64 } from './audio/pcm.js';
 import { CaptionLog } from './caption-log.js';
-import { heardLength, ReadingPace } from './heard.js';
+import { heardLength, ReadingPace, wordEnd } from './heard.js';
 import { failedAnswerProblem, serverProblem } from './problems.js';
 import { TurnLog } from './turn-log.js';
 
@@ -274,7 +274,7 @@ export class Conversation extends EventTarget {
     const caption = this.#captionOf(answer);
     this.#send({ type: 'anchor.playout', response_id: response, played_ms: playedMs });
     if (caption?.status !== 'partial') return;
-    const heard = Math.min(caption.text.length, Math.max(caption.heard, this.#pace.characters(response, playedMs)));
+    const heard = Math.max(caption.heard, wordEnd(caption.text, this.#pace.characters(response, playedMs)));
     if (heard !== caption.heard) this.captions.change(caption, { heard });
     this.#airStories(answer, heard);
   }

@@ -29,6 +29,17 @@ export function heardLength(text, heard) {
   return end;
 }
 
+/**
+ * The end of the word at this place: an estimate to the letter would pretend to know more than it does.
+ * @param {string} text
+ * @param {number} at
+ */
+export function wordEnd(text, at) {
+  if (at <= 0) return 0;
+  const rest = text.slice(at).search(/\s/);
+  return rest === -1 ? text.length : at + rest;
+}
+
 /** Learns how fast the voice speaks. */
 export class ReadingPace {
   #pace = USUAL_PACE;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { heardLength, ReadingPace } from '../heard.js';
+import { heardLength, ReadingPace, wordEnd } from '../heard.js';
 
 test('the heard words are found in the text, whatever the white space', () => {
   const text = 'The bridge  closes on Monday. Buses run.';
@@ -25,4 +25,8 @@ test('the pace is learnt from answers that were complete', () => {
   assert.equal(pace.characters('a', 2000), 40, 'this answer is known');
   const next = pace.characters('b', 2000);
   assert.ok(next > 30 && next < 40, 'the next one is expected to be a little faster');
+});
+
+test('estimates end with a word', () => {
+  assert.deepEqual([0, 1, 3, 5, 9, 40].map((at) => wordEnd('The bridge', at)), [0, 3, 3, 10, 10, 10]);
 });

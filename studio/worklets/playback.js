@@ -18,6 +18,7 @@ const STATUS_INTERVAL = 0.02;
 class Playback extends AudioWorkletProcessor {
   #buffer = new PlayoutBuffer();
   #resampler = new Resampler(WIRE_RATE, Math.round(sampleRate));
+  #source = new Float32Array(0);
   #level = new LevelMeter();
   #nextStatus = 0;
   #open = true;
@@ -35,7 +36,10 @@ class Playback extends AudioWorkletProcessor {
   }
 
   process(_inputs, [[output]]) {
-    const source = new Float32Array(this.#resampler.inputFor(output.length));
+    const needed = this.#resampler.inputFor(output.length);
+    // The audio thread should not feed the garbage collector: the buffer grows once and stays.
+    if (this.#source.length < needed) this.#source = new Float32Array(needed + 1);
+    const source = this.#source.subarray(0, needed);
     this.#buffer.read(source);
     this.#resampler.process(source, output);
     for (const sample of output) this.#level.add(sample);
