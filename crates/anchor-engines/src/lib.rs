@@ -10,6 +10,7 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+pub mod llm;
 pub mod loudness;
 pub mod options;
 pub mod slot;
@@ -52,7 +53,7 @@ pub struct LoadContext {
 pub static STT: &[Entry<dyn Stt>] = &[];
 
 /// The language models.
-pub static LLM: &[Entry<dyn Llm>] = &[];
+pub static LLM: &[Entry<dyn Llm>] = &[llm::desk::ENTRY];
 
 /// The voices.
 pub static TTS: &[Entry<dyn Tts>] = &[tts::flite::ENTRY, tts::espeak::ENTRY];

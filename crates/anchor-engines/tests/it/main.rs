@@ -1,5 +1,11 @@
 //! The engines as the rest of the program sees them: through their tables.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a helper of tests fails and prints as they do"
+)]
 
 mod behaviour;
+mod desk;
 mod tts;

@@ -1,0 +1,3 @@
+//! Language models, one file or folder each.
+
+pub mod desk;
