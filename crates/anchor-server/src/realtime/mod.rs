@@ -1,0 +1,7 @@
+//! The dialect of the OpenAI Realtime API (GA): its names, its translation, and WebSockets to speak it over.
+
+mod outbox;
+mod pcm;
+mod translate;
+pub(crate) mod websocket;
+mod wire;

@@ -1,0 +1,8 @@
+//! The server over real sockets, with engines that keep to a script.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+mod bad_clients;
+mod operator;
+mod support;
+mod turns;

@@ -1,0 +1,101 @@
+//! A server on a loopback port, and a client that speaks to it.
+
+pub mod client;
+pub mod engines;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anchor_core::SessionConfig;
+use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Tts};
+use anchor_core::rundown::OnAir;
+use anchor_server::{App, Limits, ServeError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use client::Client;
+pub use engines::Scripted;
+
+/// Longest wait for anything that ought to happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub engines: Scripted,
+    pub rundown: watch::Sender<OnAir>,
+    pub status: watch::Sender<Vec<EngineStatus>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let engines = Scripted::default();
+        let (rundown, on_air) = watch::channel(OnAir::default());
+        let ready = [EngineKind::Stt, EngineKind::Llm, EngineKind::Tts, EngineKind::Vad].map(|kind| EngineStatus {
+            kind,
+            name: format!("scripted-{}", kind.name()),
+            state: EngineState::Ready,
+        });
+        let (status, engine_status) = watch::channel(ready.to_vec());
+        let app = App {
+            name: "Ada".into(),
+            engines: engines.engines(),
+            engine_status,
+            rundown: on_air,
+            session: SessionConfig::default(),
+            voices: engines.voices(),
+            limits,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(anchor_server::serve(listener, app, async {
+            stopped.await.ok();
+        }));
+        Self { address, engines, rundown, status, stop, task }
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client::connect(self.address, "/v1/realtime?model=anchor").await
+    }
+
+    pub async fn connect_studio(&self) -> Client {
+        Client::connect(self.address, "/v1/realtime?studio=true").await
+    }
+
+    /// Status line, headers and body of the answer to a plain request.
+    pub async fn get(&self, path: &str, headers: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("no answer in time").unwrap();
+        answer
+    }
+
+    /// Tells the server to stop. It is awaited with the handle.
+    pub fn stop(self) -> JoinHandle<Result<(), ServeError>> {
+        self.stop.send(()).ok();
+        self.task
+    }
+
+    /// Waits until no engine works for anybody any more.
+    pub async fn idle(&self) {
+        eventually("engines are still at work", || self.engines.at_work() == 0).await;
+    }
+}
+
+pub async fn eventually(otherwise: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "{otherwise}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
