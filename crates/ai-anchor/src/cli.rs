@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{ask, completions, config, engines, rundown, say, transcribe};
+use crate::commands::{ask, completions, config, engines, rundown, say, serve, transcribe};
 use crate::config::{Config, ConfigError, Flag, Sources};
 use crate::error::Error;
 use crate::out::Out;
@@ -46,6 +46,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Say(say::Args),
     Transcribe(transcribe::Args),
     Ask(ask::Args),
@@ -103,6 +104,7 @@ fn start(cli: Cli) -> Result<(), Error> {
 
 async fn dispatch(command: Command, context: &Context) -> Result<(), Error> {
     match command {
+        Command::Serve(args) => serve::run(args, context).await,
         Command::Say(args) => say::run(args, context).await,
         Command::Transcribe(args) => transcribe::run(args, context).await,
         Command::Ask(args) => ask::run(args, context).await,

@@ -9,6 +9,7 @@ use anchor_engines::slot::{Board, Kind, Slot, UnknownEngine, find};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::error::Error;
 
 /// The engines of an anchor in their slots, and how they are.
 pub struct Crew {
@@ -63,13 +64,14 @@ impl Crew {
     }
 }
 
-/// A slot for one engine by its name, for commands that need no other.
-pub fn only<E: Kind + ?Sized>(
+/// One engine by its name, loaded, for commands that need no other. Blocks while it loads.
+pub(crate) fn load<E: Kind + ?Sized>(
     config: &Config,
     name: &str,
     rundown: &watch::Receiver<OnAir>,
-) -> Result<Slot<E>, UnknownEngine> {
-    slot(&Board::default(), config, name, rundown)
+) -> Result<Arc<E>, Error> {
+    let entry = find::<E>(name)?;
+    Ok((entry.load)(&LoadContext { rundown: rundown.clone(), options: config.options(E::KIND, name) })?)
 }
 
 fn slot<E: Kind + ?Sized>(

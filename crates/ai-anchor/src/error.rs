@@ -29,7 +29,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Somebody else listens there. Exit code 5.
-    #[error("port {port} on {host} is in use by another program. Choose another: --port {}", suggestion(*free))]
+    #[error("port {port} on {host} is in use by another program. Choose another with --port{}", suggestion(*free))]
     PortInUse {
         /// Address asked for.
         host: String,
@@ -77,6 +77,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The server ended. Exit code 1.
+    #[error("the server stopped: {0}")]
+    Server(#[from] anchor_server::ServeError),
 }
 
 impl Error {
@@ -89,11 +92,16 @@ impl Error {
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
-            Self::Engine(_) | Self::Wav { .. } | Self::File { .. } | Self::Output(_) | Self::System { .. } => 1,
+            Self::Engine(_)
+            | Self::Wav { .. }
+            | Self::File { .. }
+            | Self::Output(_)
+            | Self::System { .. }
+            | Self::Server(_) => 1,
         }
     }
 }
 
 fn suggestion(free: Option<u16>) -> String {
-    free.map_or_else(|| "with a free number".into(), |port| format!("{port} is free"))
+    free.map_or_else(String::new, |port| format!("; {port} is free"))
 }

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod engines;
 pub(crate) mod rundown;
 pub(crate) mod say;
+pub(crate) mod serve;
 pub(crate) mod transcribe;
 
 use std::io::Read;

@@ -192,11 +192,35 @@ fn what_is_said_is_a_wav_file_on_disk_or_on_standard_output() {
 }
 
 #[test]
+fn questions_are_answered_turn_by_turn() {
+    let place = Place::new("ask");
+    place.file("tonight.md", NEWS);
+    let answer = place.run(&["ask", "What are the headlines?", "--rundown", "tonight.md"]).ok();
+    assert!(answer.contains("Rain tonight"), "{answer}");
+    let answers = place.run_with_input(&["ask", "-", "--json"], b"What about the bridge?\n\nThanks.\n").ok();
+    let answers: Vec<serde_json::Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0]["stories"][0], "harbour-bridge");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let place = Place::new("pipe");
     let mut child = place.command(&["config", "--defaults"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_says_so_and_how_to_choose_another() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let complaint = Place::new("port").run(&["serve", "--port", &port]).complaint(5);
+    let expected =
+        format!("ai-anchor: port {port} on 127.0.0.1 is in use by another program. Choose another with --port");
+    assert!(complaint.starts_with(&expected), "{complaint}");
+    let complaint = Place::new("host").run(&["serve", "--host", "203.0.113.7"]).complaint(5);
+    assert!(complaint.contains("Use an address of this machine"), "{complaint}");
 }
 
 fn repository() -> &'static Path {
