@@ -1,7 +1,7 @@
 //! The routes: the page, the sockets, and what an operator wants to know.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
     let server = Arc::new(Server {
         app,
         seats: seats.clone(),
-        local: listener.local_addr()?.ip().is_loopback(),
+        local: listener.local_addr()?.ip().to_canonical().is_loopback(),
         closing: closing.clone(),
         metrics: metrics::recorder(),
     });
@@ -232,7 +232,7 @@ fn is_local(origin: &HeaderValue) -> bool {
     host.is_some_and(|host| {
         host == "localhost"
             || host.ends_with(".localhost")
-            || host.parse::<IpAddr>().is_ok_and(|address| SocketAddr::new(address, 0).ip().to_canonical().is_loopback())
+            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     })
 }
 

@@ -126,12 +126,12 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let server = Server::with(limits).await;
     let mut client = server.connect().await;
     start_endless_answer(&mut client).await;
-    let content = json!([{ "type": "input_text", "text": "x".repeat(1_000_000) }]);
+    let content = json!([{ "type": "input_text", "text": "x".repeat(250_000) }]);
     let item = json!({ "id": "long", "type": "message", "role": "user", "content": content });
     client.send(json!({ "type": "conversation.item.create", "item": item })).await;
     let retrieve = json!({ "type": "conversation.item.retrieve", "item_id": "long" }).to_string();
     // More than any socket holds.
-    for _ in 0..100 {
+    for _ in 0..400 {
         client.throw(Message::text(retrieve.clone())).await;
     }
     server.idle().await;

@@ -4,12 +4,15 @@ use anchor_core::audio::Samples;
 use anchor_core::engine::Role;
 use anchor_core::{ClientCommand, ItemId, Position, ResponseId, ResponseParams};
 
-use super::super::wire::{ClientEvent, Error, Modality, NewItem, NewPart, ResponseRequest, parse};
+use super::super::wire::{ClientEvent, Error, Modality, NAME_MAX, NewItem, NewPart, ResponseRequest, parse};
 use super::{Cause, Translator, settings};
 use crate::transport::ClientMessage;
 
 /// Longest answer a client can mean when it says how much was played, in milliseconds: a day.
 const PLAYED_MAX: i64 = 24 * 60 * 60 * 1000;
+
+/// Longest metadata of a response, in bytes of JSON: the hosted API's sixteen pairs fit.
+const METADATA_MAX: usize = 16 * 1024;
 
 /// What a message asks for.
 enum Asked {
@@ -58,15 +61,16 @@ impl Translator {
                 about_item("create", create_item(previous_item_id, item)?)
             }
             ClientEvent::ConversationItemDelete { item_id } => {
-                about_item("delete", ClientCommand::DeleteItem(ItemId(item_id.into())))
+                about_item("delete", ClientCommand::DeleteItem(item_name(item_id, "item_id")?))
             }
             ClientEvent::ConversationItemRetrieve { item_id } => {
-                about_item("retrieve", ClientCommand::RetrieveItem(ItemId(item_id.into())))
+                about_item("retrieve", ClientCommand::RetrieveItem(item_name(item_id, "item_id")?))
             }
             ClientEvent::ConversationItemTruncate { item_id, content_index, audio_end_ms } => {
                 settings::integer(content_index, 0..=0, "content_index")?;
                 let audio_end = played(audio_end_ms, "audio_end_ms")?;
-                about_item("truncate", ClientCommand::TruncateItem { id: ItemId(item_id.into()), audio_end })
+                let id = item_name(item_id, "item_id")?;
+                about_item("truncate", ClientCommand::TruncateItem { id, audio_end })
             }
             ClientEvent::ResponseCreate { response } => create_response(response.unwrap_or_default())?,
             ClientEvent::ResponseCancel { response_id } => {
@@ -106,6 +110,14 @@ fn played(milliseconds: i64, param: &str) -> Result<Samples, Error> {
     settings::integer(milliseconds, 0..=PLAYED_MAX, param).map(|ms| Samples::from_ms(ms.unsigned_abs()))
 }
 
+fn item_name(name: String, param: &str) -> Result<ItemId, Error> {
+    if (1..=NAME_MAX).contains(&name.len()) {
+        return Ok(ItemId(name.into()));
+    }
+    let message = format!("'{param}' must have 1 to {NAME_MAX} characters; it has {}.", name.len());
+    Err(Error::invalid("invalid_value", Some(param), message))
+}
+
 fn create_item(previous_item_id: Option<String>, item: NewItem) -> Result<ClientCommand, Error> {
     if item.kind != "message" {
         let message = format!("Items of type '{}' are not offered. Use 'message'.", item.kind);
@@ -133,9 +145,10 @@ fn create_item(previous_item_id: Option<String>, item: NewItem) -> Result<Client
     let position = match previous_item_id {
         None => Position::Last,
         Some(root) if root == "root" => Position::First,
-        Some(id) => Position::After(ItemId(id.into())),
+        Some(id) => Position::After(item_name(id, "previous_item_id")?),
     };
-    Ok(ClientCommand::CreateItem { id: item.id.map(|id| ItemId(id.into())), position, role, text })
+    let id = item.id.map(|id| item_name(id, "item.id")).transpose()?;
+    Ok(ClientCommand::CreateItem { id, position, role, text })
 }
 
 fn text_of(index: usize, part: NewPart) -> Result<String, Error> {
@@ -163,6 +176,10 @@ fn create_response(request: ResponseRequest) -> Result<Asked, Error> {
     if request.input.is_some() {
         let message = "Responses with an input of their own are not offered. Create items instead.";
         return Err(Error::invalid("invalid_value", Some("response.input"), message));
+    }
+    if request.metadata.as_ref().is_some_and(|metadata| metadata.to_string().len() > METADATA_MAX) {
+        let message = format!("'response.metadata' is longer than {METADATA_MAX} bytes of JSON.");
+        return Err(Error::invalid("invalid_value", Some("response.metadata"), message));
     }
     let modality = match request.output_modalities {
         Some(modalities) => Some(settings::one_modality(&modalities, "response.output_modalities")?),

@@ -3,6 +3,7 @@
 //! [`Translator`] holds what the wire wants remembered and the conversation does not care for: the settings as they are
 //! sent back, the names of responses, what each of them was asked with and what it took.
 
+mod answers;
 mod inbound;
 mod outbound;
 mod settings;
@@ -12,6 +13,7 @@ use anchor_core::{ResponseId, SessionConfig};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::answers::Answer;
 use super::pcm::Microphone;
 use super::wire::{Modality, ServerEvent, Session};
 use crate::App;
@@ -44,17 +46,6 @@ struct Cause {
     verb: &'static str,
     metadata: Option<Value>,
     modality: Option<Modality>,
-}
-
-/// A response that has not ended.
-struct Answer {
-    response: ResponseId,
-    /// Empty until it has one.
-    item_id: String,
-    modality: Modality,
-    metadata: Option<Value>,
-    words: u64,
-    samples: u64,
 }
 
 /// Who a client speaks to.

@@ -1,31 +1,20 @@
 //! From the conversation to the wire.
 
 use anchor_core::engine::{EngineError, Role as Speaker};
-use anchor_core::{ClientError, Event, Item as Entry, ItemId, ItemStatus, Outcome, ResponseId};
+use anchor_core::{ClientError, Event, Item as Entry, ItemId, ItemStatus};
 
-use super::super::pcm;
-use super::super::wire::{
-    Content, Error, Failure, InputTokens, Item, Modality, OutputTokens, Part, Place, Response, ResponseAudio,
-    ResponseOutput, Role, ServerEvent, Status, StatusDetails, TranscriptionUsage, Usage,
-};
-use super::{Answer, Translator, settings};
+use super::super::wire::{Content, Error, Failure, Item, Part, Role, ServerEvent, Status, TranscriptionUsage};
+use super::{Translator, settings};
 use crate::studio::StudioEvent;
 use crate::transport::ServerMessage;
-
-/// The hosted API's count of tokens for sound it says: one for each 50 ms.
-const SAMPLES_PER_TOKEN: u64 = pcm::WIRE_RATE as u64 / 20;
 
 impl Translator {
     /// The messages that tell the client.
     pub(in super::super) fn outbound(&mut self, message: ServerMessage) -> Vec<String> {
         match message {
             ServerMessage::Play(response, frame) => {
-                let Some(answer) = self.answer(response) else { return Vec::new() };
-                answer.samples += frame.len() as u64;
-                let Some(place) = self.place(response) else { return Vec::new() };
-                pcm::deltas(&frame)
-                    .map(|delta| self.write(&ServerEvent::AudioDelta { place: place.clone(), delta }))
-                    .collect()
+                let events = self.answer_sound(response, &frame);
+                self.write_all(&events)
             }
             ServerMessage::ClearPlayout => self.tell_studio(&StudioEvent::PlayoutCleared),
             ServerMessage::Event(event) => self.event(event),
@@ -98,6 +87,10 @@ impl Translator {
                 vec![ServerEvent::ItemTruncated { item_id, content_index: 0, audio_end_ms }]
             }
         };
+        self.write_all(&events)
+    }
+
+    fn write_all(&mut self, events: &[ServerEvent]) -> Vec<String> {
         events.iter().map(|event| self.write(event)).collect()
     }
 
@@ -121,127 +114,6 @@ impl Translator {
         }
         let error = failure("transcription_failed", error);
         vec![ServerEvent::TranscriptionFailed { item_id: item.to_string(), content_index: 0, error }]
-    }
-
-    fn response_created(&mut self, response: ResponseId) -> ServerEvent {
-        let (modality, metadata) = match &mut self.cause {
-            Some(cause) => (cause.modality, cause.metadata.take()),
-            None => (None, None),
-        };
-        let modality = modality.unwrap_or(self.session.output_modalities[0]);
-        let answer = Answer { response, item_id: String::new(), modality, metadata, words: 0, samples: 0 };
-        let response = self.response(&answer, Status::InProgress);
-        self.newest = Some(answer.response);
-        self.answers.push(answer);
-        ServerEvent::ResponseCreated { response }
-    }
-
-    fn answer_started(&mut self, response: ResponseId, item: Entry, previous: Option<ItemId>) -> Vec<ServerEvent> {
-        if let Some(answer) = self.answer(response) {
-            answer.item_id = item.id.to_string();
-        }
-        let Some(place) = self.place(response) else { return Vec::new() };
-        let response_id = place.response_id.clone();
-        let part = part(item.spoken, String::new());
-        let item = shown(item);
-        vec![
-            ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() },
-            ServerEvent::ItemAdded { previous_item_id: name(previous), item },
-            ServerEvent::ContentPartAdded { place, part },
-        ]
-    }
-
-    fn answer_text(&mut self, response: ResponseId, delta: String) -> Option<ServerEvent> {
-        let place = self.place(response)?;
-        let answer = self.answer(response)?;
-        answer.words += words(&delta);
-        Some(match answer.modality {
-            Modality::Audio => ServerEvent::AudioTranscriptDelta { place, delta },
-            Modality::Text => ServerEvent::TextDelta { place, delta },
-        })
-    }
-
-    fn answer_done(&mut self, response: ResponseId, item: Entry, previous: Option<ItemId>) -> Vec<ServerEvent> {
-        let Some(place) = self.place(response) else { return Vec::new() };
-        let text = item.text.clone().unwrap_or_default();
-        self.words += words(&text);
-        let part = part(item.spoken, text.clone());
-        let mut events = if item.spoken {
-            vec![
-                ServerEvent::AudioDone { place: place.clone() },
-                ServerEvent::AudioTranscriptDone { place: place.clone(), transcript: text },
-            ]
-        } else {
-            vec![ServerEvent::TextDone { place: place.clone(), text }]
-        };
-        let response_id = place.response_id.clone();
-        let item = shown(item);
-        events.extend([
-            ServerEvent::ContentPartDone { place, part },
-            ServerEvent::ItemDone { previous_item_id: name(previous), item: item.clone() },
-            ServerEvent::OutputItemDone { response_id, output_index: 0, item },
-        ]);
-        events
-    }
-
-    fn response_done(&mut self, response: ResponseId, outcome: &Outcome, item: Option<Entry>) -> ServerEvent {
-        let at = self.answers.iter().position(|answer| answer.response == response);
-        let answer = match at {
-            Some(at) => self.answers.swap_remove(at),
-            None => Answer {
-                response,
-                item_id: String::new(),
-                modality: self.session.output_modalities[0],
-                metadata: None,
-                words: 0,
-                samples: 0,
-            },
-        };
-        let (status, status_details) = match outcome {
-            Outcome::Completed => (Status::Completed, None),
-            Outcome::TurnDetected => (Status::Cancelled, Some(StatusDetails::Cancelled { reason: "turn_detected" })),
-            Outcome::ClientCancelled => {
-                (Status::Cancelled, Some(StatusDetails::Cancelled { reason: "client_cancelled" }))
-            }
-            Outcome::Failed(error) => {
-                (Status::Failed, Some(StatusDetails::Failed { error: failure("response_failed", error) }))
-            }
-        };
-        let usage = Some(self.usage(&answer));
-        let output = item.into_iter().map(shown).collect();
-        let response = Response { status_details, output, usage, ..self.response(&answer, status) };
-        ServerEvent::ResponseDone { response }
-    }
-
-    fn response(&self, answer: &Answer, status: Status) -> Response {
-        Response {
-            id: self.response_name(answer.response),
-            object: "realtime.response",
-            status,
-            status_details: None,
-            output: Vec::new(),
-            conversation_id: format!("conv_{}", self.key),
-            output_modalities: [answer.modality],
-            audio: ResponseAudio {
-                output: ResponseOutput { format: settings::FORMAT, voice: self.session.audio.output.voice.clone() },
-            },
-            usage: None,
-            metadata: answer.metadata.clone(),
-        }
-    }
-
-    /// The language model reads the instructions and all that was said before.
-    fn usage(&self, answer: &Answer) -> Usage {
-        let input_tokens = words(&self.session.instructions) + self.words.saturating_sub(answer.words);
-        let audio_tokens = answer.samples.div_ceil(SAMPLES_PER_TOKEN);
-        let output_tokens = answer.words + audio_tokens;
-        Usage {
-            total_tokens: input_tokens + output_tokens,
-            input_tokens,
-            output_tokens,
-            input_token_details: InputTokens { text_tokens: input_tokens, ..InputTokens::default() },
-            output_token_details: OutputTokens { text_tokens: answer.words, audio_tokens },
-        }
     }
 
     fn client_error(&self, error: ClientError) -> Error {
@@ -270,35 +142,25 @@ impl Translator {
         };
         Error { event_id, ..Error::invalid(code, param, message) }
     }
-
-    fn answer(&mut self, response: ResponseId) -> Option<&mut Answer> {
-        self.answers.iter_mut().find(|answer| answer.response == response)
-    }
-
-    fn place(&self, response: ResponseId) -> Option<Place> {
-        let answer = self.answers.iter().find(|answer| answer.response == response)?;
-        let (response_id, item_id) = (self.response_name(response), answer.item_id.clone());
-        Some(Place { response_id, item_id, output_index: 0, content_index: 0 })
-    }
 }
 
-fn name(item: Option<ItemId>) -> Option<String> {
+pub(super) fn name(item: Option<ItemId>) -> Option<String> {
     item.map(|item| item.to_string())
 }
 
-fn words(text: &str) -> u64 {
+pub(super) fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
 
-fn failure(code: &'static str, error: &EngineError) -> Failure {
+pub(super) fn failure(code: &'static str, error: &EngineError) -> Failure {
     Failure { kind: "server_error", code, message: error.to_string() }
 }
 
-fn part(spoken: bool, text: String) -> Part {
+pub(super) fn part(spoken: bool, text: String) -> Part {
     if spoken { Part::Audio { transcript: text } } else { Part::Text { text } }
 }
 
-fn shown(entry: Entry) -> Item {
+pub(super) fn shown(entry: Entry) -> Item {
     item(entry, None)
 }
 

@@ -376,6 +376,25 @@ fn requests_that_cannot_be_met_are_refused_in_words() {
 }
 
 #[test]
+fn what_is_too_long_to_be_sent_back_is_refused_without_quoting_it() {
+    let mut translator = translator(false);
+    let long = "x".repeat(1_000);
+    let huge = "x".repeat(300_000);
+    for text in [
+        format!(r#"{{"type": "conversation.item.retrieve", "item_id": "{long}"}}"#),
+        format!(r#"{{"type": "conversation.item.retrieve", "item_id": "{huge}"}}"#),
+        format!(r#"{{"type": "{}"}}"#, &huge[..200_000]),
+        format!(r#"{{"type": "session.update", "session": "{}"}}"#, &huge[..200_000]),
+        format!(r#"{{"type": "session.update", "session": {{"{}": 1}}}}"#, &huge[..200_000]),
+        format!(r#"{{"type": "response.create", "response": {{"metadata": {{"k": "{}"}}}}}}"#, &huge[..20_000]),
+    ] {
+        let error = translator.inbound(&text).expect_err("it was taken");
+        let told = translator.refuse(error);
+        assert!(told.len() < 4_096, "{} bytes", told.len());
+    }
+}
+
+#[test]
 fn the_studio_hears_more_and_may_say_what_was_heard() {
     let mut translator = translator(true);
     let latency = TurnLatency {

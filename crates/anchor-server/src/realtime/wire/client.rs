@@ -9,8 +9,15 @@ use serde_path_to_error::{Path, Segment};
 
 use super::{Error, Modality, SessionPatch};
 
-/// Longest `event_id` a client may give, in bytes.
-const EVENT_ID_MAX: usize = 512;
+/// Longest name a client may give to an event or an item, in bytes. It is sent back with whatever concerns it.
+pub(crate) const NAME_MAX: usize = 512;
+
+/// Longest message that is no sound, in bytes. Much of it is kept and sent back, to clients that may refuse messages over
+/// 1 MiB.
+const COMMAND_MAX: usize = 256 * 1024;
+
+/// The one type of message that may be longer.
+const SOUND: &str = "input_audio_buffer.append";
 
 /// Everything a client may send, by its `type`.
 #[derive(Debug, Deserialize)]
@@ -76,12 +83,16 @@ pub(crate) fn parse<E: DeserializeOwned>(text: &str) -> Result<(Option<String>, 
         .map_err(|error| Error::invalid("invalid_json", None, format!("The message is not a JSON object: {error}.")))?;
     let event_id = match fields.remove("event_id") {
         None | Some(Value::Null) => None,
-        Some(Value::String(id)) if id.len() <= EVENT_ID_MAX => Some(id),
+        Some(Value::String(id)) if id.len() <= NAME_MAX => Some(id),
         Some(_) => {
-            let message = format!("'event_id' must be a string of at most {EVENT_ID_MAX} characters.");
+            let message = format!("'event_id' must be a string of at most {NAME_MAX} characters.");
             return Err(Error::invalid("invalid_value", Some("event_id"), message));
         }
     };
+    if text.len() > COMMAND_MAX && fields.get("type").is_none_or(|kind| kind != SOUND) {
+        let message = format!("The message has {} bytes; without sound it may have {COMMAND_MAX}.", text.len());
+        return Err(Error { event_id, ..Error::invalid("string_above_max_length", None, message) });
+    }
     match event(fields) {
         Ok(event) => Ok((event_id, event)),
         Err(error) => Err(Error { event_id, ..error }),

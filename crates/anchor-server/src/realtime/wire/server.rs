@@ -105,6 +105,9 @@ pub(crate) struct Place {
     pub(crate) content_index: u32,
 }
 
+/// Longest text of an error, in bytes: some of it quotes the client, who may have sent anything.
+const QUOTED_MAX: usize = 1_000;
+
 /// What a client did wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Error {
@@ -120,8 +123,12 @@ pub(crate) struct Error {
 impl Error {
     /// The client did something wrong, in the parameter named by a dotted path.
     pub(crate) fn invalid(code: impl Into<String>, param: Option<&str>, message: impl Into<String>) -> Self {
-        let (code, message, param) = (code.into(), message.into(), param.map(str::to_owned));
-        Self { kind: "invalid_request_error", code, message, param, event_id: None }
+        let mut message = message.into();
+        let mut param = param.map(str::to_owned);
+        for quoting in param.iter_mut().chain([&mut message]) {
+            quoting.truncate(quoting.floor_char_boundary(QUOTED_MAX));
+        }
+        Self { kind: "invalid_request_error", code: code.into(), message, param, event_id: None }
     }
 }
 
