@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anchor_core::engine::{EngineError, Vad, VadModel};
 use anchor_models::silero::{Silero, State, WINDOW};
 
+use super::gate::Gate;
 use crate::{Entry, LoadContext, Needs, options};
 
 const NAME: &str = "silero";
@@ -12,7 +13,7 @@ const NAME: &str = "silero";
 /// Its line in the table.
 pub const ENTRY: Entry<dyn VadModel> = Entry {
     name: NAME,
-    about: "Silero VAD v6, a small recurrent network",
+    about: "Silero VAD v6, a small recurrent network, behind a gate for noise, tones and hum",
     needs: Needs { gpu_bytes: 0, packages: &[], network: false },
     load,
 };
@@ -33,7 +34,7 @@ fn load(context: &LoadContext) -> Result<Arc<dyn VadModel>, EngineError> {
 impl VadModel for SileroModel {
     fn start(&self) -> Box<dyn Vad> {
         let network = self.0.clone();
-        Box::new(SileroVad { network, state: State::default(), window: [0.0; WINDOW], filled: 0 })
+        Box::new(Gate::new(SileroVad { network, state: State::default(), window: [0.0; WINDOW], filled: 0 }))
     }
 }
 
@@ -49,8 +50,7 @@ impl Vad for SileroVad {
     fn push(&mut self, pcm: &[f32]) -> Option<f32> {
         let mut newest = None;
         for sample in pcm {
-            // One NaN or infinity would stay in the network's memory for good.
-            self.window[self.filled] = if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 };
+            self.window[self.filled] = *sample;
             self.filled += 1;
             if self.filled == WINDOW {
                 newest = Some(self.network.step(&mut self.state, &self.window));

@@ -9,3 +9,4 @@
 mod behaviour;
 mod desk;
 mod tts;
+mod vad;
