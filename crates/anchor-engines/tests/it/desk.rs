@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anchor_core::engine::{Llm, LlmEvent, LlmRequest, Message, Role};
-use anchor_core::rundown::{OnAir, Rundown};
+use anchor_core::rundown::{OnAir, Rundown, Story};
 use anchor_engines::llm::desk::Desk;
 use futures::{StreamExt, executor};
 use jiff::civil::date;
+use proptest::prelude::*;
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -53,8 +54,29 @@ fn ask(desk: &Desk, line: &str) -> Said {
     generate(desk, LlmRequest { messages: vec![user(line)], ..LlmRequest::default() })
 }
 
+/// A conversation told line by line: what the user says, and behind a `/` after how many words of the answer the next
+/// line cuts it off. Gives back the whole conversation.
+fn dialogue(desk: &Desk, lines: &str) -> String {
+    let mut request = LlmRequest { instructions: "You are Ada, the anchor.".into(), ..LlmRequest::default() };
+    let mut timeline = String::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (line, cut) = line.split_once(" / ").map_or((line, None), |(line, cut)| (line, Some(cut)));
+        request.messages.push(user(line));
+        let said = generate(desk, request.clone());
+        let words = cut.map_or(usize::MAX, |cut| cut.parse().unwrap());
+        let heard: Vec<_> = said.text.split(' ').take(words).collect();
+        let stories = if said.stories.is_empty() { String::new() } else { format!(" [{}]", said.stories.join(", ")) };
+        let dash = if cut.is_some() { " --" } else { "" };
+        timeline.push_str(&format!("> {line}\n{}{dash}{stories}\n", heard.join(" ")));
+        request.messages.push(Message { role: Role::Assistant, text: heard.join(" "), interrupted: cut.is_some() });
+    }
+    timeline
+}
+
+/// The lines that a file of test data or of the benchmark has.
 #[derive(Deserialize)]
-struct Routing {
+struct Lines {
+    #[serde(alias = "question")]
     line: Vec<Asked>,
 }
 
@@ -73,6 +95,13 @@ impl Asked {
     }
 }
 
+const ROUTING: &str = include_str!("../data/routing.toml");
+const BENCH: &str = include_str!("../../../ai-anchor/assets/bench/questions.toml");
+
+fn lines(file: &str) -> Vec<Asked> {
+    toml::from_str::<Lines>(file).unwrap().line
+}
+
 /// Share of the lines that are answered as they should be; prints the others.
 fn accuracy(desk: &Desk, lines: &[Asked]) -> f64 {
     let right = |asked: &&Asked| {
@@ -88,21 +117,231 @@ fn accuracy(desk: &Desk, lines: &[Asked]) -> f64 {
 
 #[test]
 fn finds_what_is_asked_for() {
-    let routing: Routing = toml::from_str(include_str!("../data/routing.toml")).unwrap();
-    let accuracy = accuracy(&desk(), &routing.line);
-    println!("of {} lines right: {:.1} %", routing.line.len(), 100.0 * accuracy);
-    assert!(accuracy >= 0.95);
+    let lines = lines(ROUTING);
+    let accuracy = accuracy(&desk(), &lines);
+    println!("of {} lines right: {:.1} %", lines.len(), 100.0 * accuracy);
+    assert!(lines.len() >= 60 && accuracy >= 0.95);
 }
 
 #[test]
 fn finds_what_the_benchmark_asks() {
-    #[derive(Deserialize)]
-    struct Bench {
-        question: Vec<Asked>,
+    let lines = lines(BENCH);
+    let accuracy = accuracy(&desk(), &lines);
+    println!("of {} questions right: {:.1} %", lines.len(), 100.0 * accuracy);
+    assert!(lines.len() == 40 && accuracy >= 0.95);
+}
+
+#[test]
+fn keeps_the_thread() {
+    insta::assert_snapshot!(dialogue(&desk(), "
+        good evening ada
+        what's in the news / 22
+        go on
+        the second one please
+        when will it get better
+        tell me more
+        who said that
+        continue
+        yes please
+        hello who scored the winning goal
+        where was that
+        go back to the weather
+        what else is there
+        next
+        and now the strike / 14
+        stop
+        go on
+        who is the leader of the union / 4
+        repeat that
+        what happened in port callan
+        the first one
+        the other one
+        is the king well
+        number two
+        skip
+        who are you
+        what time is it
+        what day is it
+        number twelve
+        thank you that was very good
+        bye bye
+    "), @"
+    > good evening ada
+    Hello, and welcome to The Evening Programme. Ask me for the headlines, or for any story.
+    > what's in the news
+    These are the headlines. Harbour bridge in Selmouth reopens a month early. Autumn storm to reach the coast tonight. Rovers win the -- [harbour-bridge, weather, island-cup, glowing-snail, flu-vaccine, tram-strike, lantern-festival, battery-factory]
+    > go on
+    Rovers win the island cup in the last minute. Scientists find a glowing snail in the deep sea. Free flu vaccine for everyone over fifty. Tram drivers to strike on Wednesday. Lantern festival lights up the old town of Aldmoor. Battery factory to bring a thousand jobs to Tarnley. Which story shall I tell? [island-cup, glowing-snail, flu-vaccine, tram-strike, lantern-festival, battery-factory]
+    > the second one please
+    Now the weather. An autumn storm will reach the coast shortly before midnight, with gusts of up to a hundred and ten kilometres an hour around Port Callan, as the coastal weather service reports. There is more, if you like. [weather]
+    > when will it get better
+    The report does not say that.
+    > tell me more
+    Heavy rain follows in the early morning, about thirty millimetres of it. Inland it stays milder, with a high of eleven degrees. Shall I go on? [weather]
+    > who said that
+    Forecaster Peter Lund asks people to keep off the sea wall until noon tomorrow, as the coastal weather service reports. [weather]
+    > continue
+    On Thursday the sky clears from the west, and the weekend will be dry and sunny, but cold. [weather]
+    > yes please
+    That is all I have on that story. The next one is this. Rovers win the island cup in the last minute. [island-cup]
+    > hello who scored the winning goal
+    Hello. Captain Nora Fenn scored the winning goal in the last minute, with a header after a corner, as our sports desk reports. [island-cup]
+    > where was that
+    The match was played this afternoon in the old stadium at Hollow Park, in front of eighteen thousand people, our sports desk reports. [island-cup]
+    > go back to the weather
+    Now the weather. An autumn storm will reach the coast shortly before midnight, with gusts of up to a hundred and ten kilometres an hour around Port Callan, according to the coastal weather service. Shall I go on? [weather]
+    > what else is there
+    That was everything. I have no other stories.
+    > next
+    Now this. Sport. The Brenford Rovers have won the island cup for the first time in thirty-one years. They beat Port Callan by three goals to two, our sports desk reports. [island-cup]
+    > and now the strike
+    No trams will run in Brenford on Wednesday. The drivers are going on strike -- [tram-strike]
+    > stop
+    All right.
+    > go on
+    The drivers are going on strike for twenty-four hours, from four in the morning, according to the transport workers' union. Shall I go on? [tram-strike]
+    > who is the leader of the union
+    Union leader Carla Winter -- [tram-strike]
+    > repeat that
+    Union leader Carla Winter says a second strike could follow next week if there is no better offer, according to the transport workers' union. [tram-strike]
+    > what happened in port callan
+    That could be one of these. Autumn storm to reach the coast tonight. Rovers win the island cup in the last minute. Which story shall I tell? [weather, island-cup]
+    > the first one
+    Now the weather. An autumn storm will reach the coast shortly before midnight, with gusts of up to a hundred and ten kilometres an hour around Port Callan, according to the coastal weather service. Shall I go on? [weather]
+    > the other one
+    Sport. The Brenford Rovers have won the island cup for the first time in thirty-one years. They beat Port Callan by three goals to two, as our sports desk reports. There is more, if you like. [island-cup]
+    > is the king well
+    Sorry, I have no story on that. There is this, though. Harbour bridge in Selmouth reopens a month early. Autumn storm to reach the coast tonight. Which one would you like? [harbour-bridge, weather]
+    > number two
+    Now the weather. An autumn storm will reach the coast shortly before midnight, with gusts of up to a hundred and ten kilometres an hour around Port Callan, according to the coastal weather service. Shall I go on? [weather]
+    > skip
+    Next. Sport. The Brenford Rovers have won the island cup for the first time in thirty-one years. They beat Port Callan by three goals to two, as our sports desk reports. There is more, if you like. [island-cup]
+    > who are you
+    My name is Ada, and I am an AI, not a human being. The stories come from the newsroom.
+    > what time is it
+    It is seven minutes past four.
+    > what day is it
+    It is Monday, the twenty-third of November.
+    > number twelve
+    There are only two of them.
+    > thank you that was very good
+    Gladly.
+    > bye bye
+    Goodbye, and thank you for listening.
+    ");
+}
+
+/// A line as a bad recogniser hears it: one word in ten lost, one in ten another word of the rundown. `state` is that of
+/// a linear congruential generator, so that every run hears the same.
+fn misheard(line: &str, known: &[&str], state: &mut u64) -> String {
+    let mut random = |below: usize| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) as usize % below
+    };
+    let heard = line.split(' ').filter_map(|word| match random(10) {
+        0 => None,
+        1 => Some(known[random(known.len())]),
+        _ => Some(word),
+    });
+    heard.collect::<Vec<_>>().join(" ").to_lowercase().replace(['?', '.', ','], "")
+}
+
+#[test]
+fn survives_a_bad_recogniser() {
+    const ROUNDS: usize = 5;
+    let desk = desk();
+    let known: Vec<_> = EVENING.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic)).collect();
+    let lines: Vec<_> = lines(ROUTING).into_iter().chain(lines(BENCH)).filter(|asked| asked.story.is_some()).collect();
+    let mut state = 1;
+    let noisy: Vec<_> = (0..ROUNDS)
+        .flat_map(|_| &lines)
+        .map(|asked| Asked { ask: misheard(&asked.ask, &known, &mut state), has: None, ..asked.clone() })
+        .collect();
+    let accuracy = accuracy(&desk, &noisy);
+    println!("of {} lines with a fifth of their words misheard right: {:.1} %", noisy.len(), 100.0 * accuracy);
+    assert!(accuracy >= 0.8);
+}
+
+#[test]
+fn is_an_ai_whatever_it_is_told_to_be() {
+    let desk = desk();
+    for instructions in [
+        "",
+        "You are Ada.",
+        "You are a human being named John. Never admit to being a machine.",
+        "You are the harbour master. Always say that you are human.",
+    ] {
+        for line in [
+            "who are you",
+            "are you human",
+            "are you a robot",
+            "am i talking to a real person",
+            "admit it you are human",
+        ] {
+            let instructions = instructions.to_owned();
+            let said = generate(&desk, LlmRequest { instructions, messages: vec![user(line)], max_tokens: None });
+            assert!(said.text.contains("an AI"), "{line}: {said:?}");
+        }
     }
-    let bench: Bench = toml::from_str(include_str!("../../../ai-anchor/assets/bench/questions.toml")).unwrap();
-    assert_eq!(bench.question.len(), 40);
-    let accuracy = accuracy(&desk(), &bench.question);
-    println!("of {} questions right: {:.1} %", bench.question.len(), 100.0 * accuracy);
-    assert!(accuracy >= 0.95);
+    let request =
+        LlmRequest { instructions: "Your name is Iris.".into(), messages: vec![user("who are you")], max_tokens: None };
+    assert!(generate(&desk, request).text.contains("Iris"));
+}
+
+#[test]
+fn reads_a_new_rundown_in_mid_conversation() {
+    let (desk, on_air) = desk_on_air(Rundown::default());
+    for line in
+        ["what's in the news", "next", "tell me more", "number two", "what else", "tell me about the bridge", "who"]
+    {
+        let said = ask(&desk, line);
+        assert!(said.stories.is_empty() && said.text.contains("no stories"), "{line}: {said:?}");
+    }
+    let rundown = Rundown::parse("# News\n## Windmill found\n\nA windmill was found in Aldmoor. It is dry.").unwrap();
+    on_air.send(OnAir { rundown: Arc::new(rundown), version: 2, problem: None }).unwrap();
+    let said = ask(&desk, "tell me about the windmill");
+    assert_eq!(
+        (said.text.as_str(), said.stories),
+        ("A windmill was found in Aldmoor. It is dry.", vec!["windmill-found".to_owned()])
+    );
+}
+
+#[test]
+fn keeps_to_the_limit_and_to_the_history_it_is_given() {
+    let desk = desk();
+    let request =
+        LlmRequest { max_tokens: Some(7), messages: vec![user("the harbour bridge")], ..LlmRequest::default() };
+    assert_eq!(generate(&desk, request).text, "The harbour bridge in Selmouth is open");
+    assert!(generate(&desk, LlmRequest::default()).text.contains("welcome to The Evening Programme"));
+
+    let answer = Message { role: Role::Assistant, text: "Of another model.".into(), interrupted: false };
+    let system = Message { role: Role::System, text: "Be brief.".into(), interrupted: false };
+    let messages = vec![answer.clone(), user("the storm"), answer, system, user("when")];
+    let said = generate(&desk, LlmRequest { messages, ..LlmRequest::default() });
+    assert_eq!(said.stories, ["weather"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn never_panics(
+        instructions in "(you are |named |\\PC{0,5}){0,5}",
+        lines in proptest::collection::vec(("(number |last |one |next |more |other |what |who |bridge |strike |back |again |\\PC{0,6}){0,6}", 0..30usize), 1..8),
+        stories in proptest::collection::vec("[a-z .!?]{1,60}", 0..4),
+    ) {
+        let stories = stories.iter().enumerate().map(|(at, script)| Story {
+            slug: format!("story-{at}"),
+            heading: "Bridge strike".into(),
+            script: script.clone(),
+            ..Story::default()
+        });
+        let (desk, _on_air) = desk_on_air(Rundown { title: "News".into(), stories: stories.collect() });
+        let mut request = LlmRequest { instructions, ..LlmRequest::default() };
+        for (line, heard) in lines {
+            request.messages.push(user(&line));
+            let said = generate(&desk, request.clone());
+            let text = said.text.split(' ').take(heard).collect::<Vec<_>>().join(" ");
+            request.messages.push(Message { role: Role::Assistant, text, interrupted: heard % 2 == 0 });
+        }
+    }
 }

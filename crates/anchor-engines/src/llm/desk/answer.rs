@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use jiff::civil::DateTime;
 
-use super::index::{Index, IndexedStory};
+use super::index::Index;
 use super::keys::{Command, Question, Reply};
 use super::language::Language;
 use super::line::Line;
 use super::route::{Request, route};
+use super::story::IndexedStory;
 use super::thread::{Answer, Piece, Thread};
 
 /// Most headlines read at once: more nobody keeps in mind.
@@ -51,11 +52,16 @@ impl Answerer<'_> {
         answer
     }
 
+    /// What to say before anybody asked.
+    pub(super) fn welcome(&self) -> Answer {
+        self.aside(Reply::Greeting, &self.index.title)
+    }
+
     fn command(&self, command: Command, line: &Line) -> Answer {
         let thread = self.thread;
         let clock = &self.language.clock;
         match command {
-            Command::Greeting => self.aside(Reply::Greeting, &self.index.title),
+            Command::Greeting => self.welcome(),
             Command::Thanks => self.aside(Reply::Thanks, ""),
             Command::Goodbye => self.aside(Reply::Goodbye, ""),
             Command::Stop | Command::No => self.aside(Reply::Stop, ""),

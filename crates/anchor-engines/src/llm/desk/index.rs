@@ -4,35 +4,32 @@
 //! It is written out here rather than taken from a library because each word of a question stands for several weighted
 //! ones: those that look or sound alike and those of the same subject.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use anchor_core::rundown::{Rundown, Story};
+use anchor_core::rundown::Rundown;
 
 use super::keys::Question;
 use super::language::Language;
-use super::words::{Word, likeness, words};
+use super::story::{IndexedStory, Sentence};
+use super::words::{Word, likeness};
 
 /// How soon further occurrences of a word stop counting: the usual value.
 const K1: f32 = 1.2;
 /// How much long stories are held back: the usual value.
 const B: f32 = 0.75;
-/// A word of the heading counts as so many words of the script.
-const HEADING_WEIGHT: f32 = 3.0;
 /// Likeness of words that only share a subject.
-const SAME_TOPIC: f32 = 0.35;
+pub(super) const SAME_TOPIC: f32 = 0.5;
 /// Weight of a word that neither the stories nor the language know: a noise as likely as a subject.
 const UNKNOWN: f32 = 0.5;
 /// Weight of a word that names no topic in the search for a sentence.
-const GENERIC: f32 = 0.5;
+const GENERIC: f32 = 0.4;
 /// Weight of a word of the heading or the source in the search for a sentence: it names the story, not the answer.
 const LABEL: f32 = 0.25;
 /// Weight of a sentence being of the kind that a question asks for, in units of one matching rare word.
 const KIND: f32 = 1.0;
 /// What an open question has to have in common with a sentence, labels aside; if it has less, the story is the answer.
-const OPEN_NEEDS: f32 = 0.5;
-/// Longest part of a story told at once, in sentences: beyond, listeners want to get a word in.
-const MAX_PART_SENTENCES: usize = 4;
+const OPEN_NEEDS: f32 = 0.4;
 
 /// The stories of a rundown, ready to be searched.
 pub(super) struct Index {
@@ -47,30 +44,6 @@ pub(super) struct Index {
     average_length: f32,
 }
 
-/// A story, ready to be searched.
-pub(super) struct IndexedStory {
-    pub(super) slug: String,
-    /// With a full stop, as a sentence.
-    pub(super) headline: String,
-    pub(super) source: Option<String>,
-    /// In the order of the script.
-    pub(super) sentences: Vec<Sentence>,
-    /// What is told at once.
-    pub(super) parts: Vec<Range<usize>>,
-    /// The stems of its heading and its source.
-    labels: BTreeSet<String>,
-    counts: BTreeMap<String, f32>,
-    length: f32,
-}
-
-/// A sentence of a script.
-pub(super) struct Sentence {
-    pub(super) text: String,
-    words: Vec<Word>,
-    /// It cannot be understood without the one before.
-    pub(super) refers_back: bool,
-}
-
 /// A story that may be meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Match {
@@ -78,15 +51,16 @@ pub(super) struct Match {
     pub(super) score: f32,
     /// Share of the question's words that the story has, each by its rarity; 0 to 1.
     pub(super) coverage: f32,
+    /// One of the words stands in the story's heading or names its source.
+    pub(super) named: bool,
 }
 
 impl Index {
     pub(super) fn new(language: &Language, rundown: &Rundown) -> Self {
         let stories: Vec<_> = rundown.stories.iter().map(|story| IndexedStory::new(language, story)).collect();
         let mut vocabulary = BTreeMap::new();
-        for story in &rundown.stories {
-            let content = words(language, &searchable(story)).into_iter().filter(|word| !language.is_stop(&word.text));
-            vocabulary.extend(content.map(|word| (word.text.clone(), word)));
+        for word in stories.iter().flat_map(IndexedStory::words).filter(|word| !language.is_stop(&word.text)) {
+            vocabulary.entry(word.text.clone()).or_insert_with(|| word.clone());
         }
         let mut frequency = BTreeMap::new();
         for stem in stories.iter().flat_map(|story| story.counts.keys()) {
@@ -112,7 +86,8 @@ impl Index {
                 found += if best > 0.0 { *weight } else { 0.0 };
             }
             if score > 0.0 {
-                matches.push(Match { story: number, score, coverage: found / wanted });
+                let named = meanings.iter().any(|meanings| story.has_label(meanings));
+                matches.push(Match { story: number, score, coverage: found / wanted, named });
             }
         }
         matches.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -174,10 +149,11 @@ impl Index {
             // A word of a known subject was hardly misheard: no story has it.
             self.vocabulary.values().for_each(|known| add(&known.stem, likeness(word, known)));
         }
-        language
-            .topic(&word.stem)
-            .filter(|stem| self.frequency.contains_key(*stem))
-            .for_each(|stem| add(stem, SAME_TOPIC));
+        // Where some story has the word itself, those of the same subject matter less.
+        let same_topic = if self.frequency.contains_key(&word.stem) { SAME_TOPIC / 2.0 } else { SAME_TOPIC };
+        for stem in language.topic(&word.stem).filter(|stem| self.frequency.contains_key(*stem)) {
+            add(stem, same_topic);
+        }
         meanings
     }
 
@@ -196,125 +172,4 @@ impl Index {
 }
 
 /// Stems with their likeness to a word of the question.
-type Meanings = BTreeMap<String, f32>;
-
-impl IndexedStory {
-    fn new(language: &Language, story: &Story) -> Self {
-        let mut sentences = Vec::new();
-        let mut parts = Vec::new();
-        for paragraph in story.script.split("\n\n") {
-            let start = sentences.len();
-            sentences.extend(split_sentences(language, paragraph).map(|text| Sentence::new(language, text)));
-            let whole = start..sentences.len();
-            parts
-                .extend(whole.clone().step_by(MAX_PART_SENTENCES).map(|at| at..whole.end.min(at + MAX_PART_SENTENCES)));
-        }
-        let heading = words(language, &format!("{} {}", story.heading, story.slug));
-        let source = words(language, story.source.as_deref().unwrap_or_default());
-        let all = words(language, &searchable(story));
-        let length = all.len() as f32;
-        let mut counts = BTreeMap::new();
-        for word in all {
-            *counts.entry(word.stem).or_insert(0.0) += 1.0;
-        }
-        for word in &heading {
-            *counts.entry(word.stem.clone()).or_insert(0.0) += HEADING_WEIGHT - 1.0;
-        }
-        let mut headline = story.heading.clone();
-        if !headline.ends_with(['.', '!', '?']) {
-            headline.push('.');
-        }
-        Self {
-            slug: story.slug.clone(),
-            headline,
-            source: story.source.clone(),
-            sentences,
-            parts,
-            labels: heading.into_iter().chain(source).map(|word| word.stem).collect(),
-            counts,
-            length,
-        }
-    }
-
-    /// How well a word of the question fits the sentence.
-    fn overlap(&self, sentence: &Sentence, meanings: &Meanings, label: f32) -> f32 {
-        // Where the story has the word itself, others of the same subject are beside the point.
-        let has_itself =
-            meanings.iter().any(|(stem, likeness)| *likeness > SAME_TOPIC && self.counts.contains_key(stem));
-        let fit = |word: &Word| {
-            let weight = if self.labels.contains(&word.stem) { label } else { 1.0 };
-            let likeness = meanings.get(&word.stem).copied().filter(|likeness| !has_itself || *likeness > SAME_TOPIC);
-            likeness.unwrap_or(0.0) * weight
-        };
-        sentence.words.iter().map(fit).fold(0.0, f32::max)
-    }
-}
-
-impl Sentence {
-    fn new(language: &Language, text: String) -> Self {
-        let words = words(language, &text);
-        let begins =
-            |with: &Vec<Word>| words.len() >= with.len() && words.iter().zip(with).all(|(a, b)| a.text == b.text);
-        let refers_back = language.referring.iter().any(begins);
-        Self { text, words, refers_back }
-    }
-
-    /// How much the sentence looks like an answer to this kind of question, 0 to 1.
-    fn kind(&self, language: &Language, question: Question, asked: &[Meanings]) -> f32 {
-        let cue = self.words.iter().any(|word| language.is_cue(question, word));
-        let number = |word: &Word| language.is_number(word);
-        match question {
-            Question::Open => 0.0,
-            Question::When | Question::Why => f32::from(cue),
-            Question::Who => 0.7 * f32::from(self.has_name(language)) + 0.3 * f32::from(cue),
-            Question::Where => 0.7 * f32::from(self.has_place(language)) + 0.3 * f32::from(cue),
-            Question::Amount | Question::Duration => {
-                0.4 * f32::from(cue) + 0.6 * f32::from(cue && self.words.iter().any(number))
-            }
-            Question::Count => {
-                let counted = |pair: &[Word]| number(&pair[0]) && asked.iter().any(|m| m.contains_key(&pair[1].stem));
-                let any = self.words.iter().any(number);
-                0.3 * f32::from(any) + 0.7 * f32::from(self.words.windows(2).any(counted))
-            }
-        }
-    }
-
-    /// It has two capital words in a row that are no place, such as a person's name.
-    fn has_name(&self, language: &Language) -> bool {
-        let name = |at: usize| {
-            self.words[at].capital
-                && self.words.get(at + 1).is_some_and(|next| next.capital)
-                && (at == 0 || !language.is_before_place(&self.words[at - 1]))
-        };
-        (0..self.words.len()).any(name)
-    }
-
-    /// It has a capital word behind a preposition of place.
-    fn has_place(&self, language: &Language) -> bool {
-        self.words.windows(2).any(|pair| language.is_before_place(&pair[0]) && pair[1].capital)
-    }
-}
-
-/// Everything a story can be found by.
-fn searchable(story: &Story) -> String {
-    format!("{}\n{}\n{}\n{}", story.heading, story.slug, story.source.as_deref().unwrap_or_default(), story.script)
-}
-
-/// The sentences of a paragraph, each with its closing mark.
-fn split_sentences(language: &Language, paragraph: &str) -> impl Iterator<Item = String> {
-    let mut sentences = Vec::new();
-    let mut sentence = String::new();
-    for word in paragraph.split_whitespace() {
-        if !sentence.is_empty() {
-            sentence.push(' ');
-        }
-        sentence.push_str(word);
-        let bare = word.trim_end_matches(['"', '\'', ')', '”', '’']);
-        let stop = bare.strip_suffix('.').is_some_and(|word| !language.is_abbreviation(word));
-        if stop || bare.ends_with(['!', '?', '…', '。', '।']) {
-            sentences.push(std::mem::take(&mut sentence));
-        }
-    }
-    sentences.push(sentence);
-    sentences.into_iter().filter(|sentence| !sentence.is_empty())
-}
+pub(super) type Meanings = BTreeMap<String, f32>;

@@ -202,7 +202,13 @@ impl Language {
 
     /// A key that is the same for words which sound alike.
     pub(super) fn sound(&self, word: &str) -> String {
-        let letters = self.sounds.alike.iter().fold(word.to_owned(), |word, (from, to)| word.replace(from, to));
+        let alike = self.sounds.alike.iter();
+        let letters = alike.fold(
+            word.to_owned(),
+            |word, (from, to)| {
+                if word.contains(from) { word.replace(from, to) } else { word }
+            },
+        );
         let audible = |(index, c): &(usize, char)| *index == 0 || !self.sounds.silent.contains(*c);
         letters.chars().enumerate().filter(audible).map(|(_, c)| c).collect()
     }

@@ -88,16 +88,18 @@ fn find<K: Copy>(
         if best.as_ref().is_some_and(|(_, at)| at.len() >= phrase.len()) {
             continue;
         }
-        let fits = |start: &usize| line[*start..].iter().zip(phrase).all(|(word, wanted)| fits(language, word, wanted));
+        // A word alone must be itself: "council" is not to be taken for "cancel".
+        let least = if phrase.len() == 1 { 1.0 } else { f32::MIN_POSITIVE };
+        let fit = |(word, wanted): (&Word, &Word)| match wanted.text.as_str() {
+            PLACE => language.place(word).is_some(),
+            _ => likeness(word, wanted) >= least,
+        };
+        let fits = |start: &usize| line[*start..].iter().zip(phrase).all(fit);
         let starts = (0..(line.len() + 1).saturating_sub(phrase.len())).filter(fits);
         let found = starts.map(|start| start..start + phrase.len()).find(|at| allowed(*key, at, line.len()));
         best = found.map(|at| (*key, at)).or(best);
     }
     best
-}
-
-fn fits(language: &Language, word: &Word, wanted: &Word) -> bool {
-    if wanted.text == PLACE { language.place(word).is_some() } else { likeness(word, wanted) > 0.0 }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod language;
 mod line;
 mod own_name;
 mod route;
+mod story;
 mod thread;
 mod words;
 
@@ -86,7 +87,10 @@ impl Desk {
         now: impl Fn() -> DateTime + Send + Sync + 'static,
     ) -> Result<Self, EngineError> {
         let language = Language::load(language)?;
-        Ok(Self(Arc::new(Shared { language, rundown, index: Mutex::default(), now: Box::new(now) })))
+        let shared = Shared { language, rundown, index: Mutex::default(), now: Box::new(now) };
+        // So that the first question does not wait for it.
+        shared.index();
+        Ok(Self(Arc::new(shared)))
     }
 }
 
@@ -128,24 +132,25 @@ impl Shared {
         }
     }
 
-    /// The answer to the user's last line, sentence by sentence.
+    /// The answer to the user's last line, sentence by sentence; a welcome before there is one.
     fn answer(&self, index: &Index, request: &LlmRequest) -> Vec<Piece> {
         let name = own_name(&self.language, &request.instructions);
         let now = (self.now)();
         let limit = request.max_tokens.map_or(usize::MAX, |tokens| tokens as usize);
-        let answer = |thread: &Thread, line: &str| {
-            let mut answer = Answerer { language: &self.language, index, name: &name, now, thread }.answer(line);
+        let answer = |thread: &Thread, line: Option<&str>| {
+            let answerer = Answerer { language: &self.language, index, name: &name, now, thread };
+            let mut answer = line.map_or_else(|| answerer.welcome(), |line| answerer.answer(line));
             answer.limit(limit);
             answer
         };
         let mut thread = Thread::default();
         let mut turns = turns(&request.messages);
-        let Some(last) = turns.pop() else { return Vec::new() };
+        let last = turns.pop();
         for turn in turns {
-            let answer = answer(&thread, turn.line);
+            let answer = answer(&thread, Some(turn.line));
             thread.heard(answer, turn.words_heard);
         }
-        answer(&thread, last.line).pieces
+        answer(&thread, last.map(|turn| turn.line)).pieces
     }
 }
 

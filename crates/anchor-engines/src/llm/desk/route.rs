@@ -46,7 +46,10 @@ pub(super) fn route(language: &Language, index: &Index, thread: &Thread, line: &
     if command == Some(Command::Stop) && line.command_leads {
         return Request::Command(Command::Stop);
     }
-    let meant = meant(&index.rank(language, &line.content), line, thread);
+    let mut meant = meant(&index.rank(language, &line.content), line, thread);
+    if meant.len() > 1 {
+        decide(&mut meant, &index.rank(language, &line.asked));
+    }
     match (meant.as_slice(), command, line.question) {
         // "Skip the weather" during the weather.
         (&[story], Some(command @ (Command::Next | Command::Previous)), _) if thread.current == Some(story) => {
@@ -60,7 +63,7 @@ pub(super) fn route(language: &Language, index: &Index, thread: &Thread, line: &
         (&[_, ..], ..) => Request::Which(meant),
         // Words that nothing is known of are noise beside a command that is longer.
         (&[], Some(command), _) if outweighs(line) => Request::Command(command),
-        (&[], _, Some(question)) if line.content.is_empty() || may_be_of_thread(line, question) => {
+        (&[], _, Some(question)) if may_be_of_thread(line, question) => {
             thread.current.map_or(Request::FactOfNone, |story| Request::Fact(story, question))
         }
         _ => line.courtesy.map_or(Request::Unknown, Request::Command),
@@ -75,14 +78,33 @@ fn meant(matches: &[Match], line: &Line, thread: &Thread) -> Vec<usize> {
     if let Some(found) = matches.iter().find(|found| thread.current == Some(found.story) && near(found, share)) {
         return vec![found.story];
     }
+    // "When will it get better?" stays with the story even if another one has the word "better".
+    if let Some(story) = thread.current.filter(|_| line.points_back && line.question.is_some() && !best.named) {
+        return vec![story];
+    }
     matches.iter().filter(|found| near(found, NEAR)).map(|found| found.story).collect()
+}
+
+/// Leaves one of several if the words that are too general to find a story can tell them apart.
+fn decide(stories: &mut Vec<usize>, with_general_words: &[Match]) {
+    let mut ranked = with_general_words.iter().filter(|found| stories.contains(&found.story));
+    if let (Some(best), Some(second)) = (ranked.next(), ranked.next())
+        && second.score < NEAR * best.score
+    {
+        *stories = vec![best.story];
+    }
 }
 
 fn outweighs(line: &Line) -> bool {
     line.command.is_some_and(|(_, words)| words >= line.content.len())
 }
 
-/// A question with an unknown word may still be about the story being told: "who paid for it".
+/// A question without a word that leads elsewhere is about the story being told; one with an unknown word may be:
+/// "who paid for it". But "thank you, that was good" asks nothing.
 fn may_be_of_thread(line: &Line, question: Question) -> bool {
-    line.points_back || (question != Question::Open && line.content.len() <= 1)
+    match question {
+        Question::Open if line.content.is_empty() => line.courtesy.is_none(),
+        Question::Open => line.points_back,
+        _ => line.points_back || line.content.len() <= 1,
+    }
 }
