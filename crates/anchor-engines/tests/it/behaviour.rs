@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anchor_core::audio::OUTPUT_RATE;
-use anchor_core::engine::{EngineError, TtsEvent, TtsRequest};
+use anchor_core::engine::{EngineError, LlmEvent, LlmRequest, Message, Role, TtsEvent, TtsRequest};
 use anchor_core::rundown::OnAir;
-use anchor_engines::{Entry, LoadContext, TTS, VAD};
+use anchor_engines::{Entry, LLM, LoadContext, TTS, VAD};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::sync::watch;
@@ -145,6 +145,42 @@ mod tts {
             let events = engine.speak(TtsRequest::default(), futures::stream::iter([CLAUSE.to_owned()]).boxed());
             let events: Vec<_> = within(entry.name, events.collect()).await;
             assert_eq!(events.last(), Some(&Ok(TtsEvent::ClauseEnd)), "{}", entry.name);
+        }
+    }
+}
+
+mod llm {
+    use super::*;
+
+    fn request(line: &str) -> LlmRequest {
+        let message = Message { role: Role::User, text: line.into(), interrupted: false };
+        LlmRequest { messages: vec![message], ..LlmRequest::default() }
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        refuses_unknown_options(LLM);
+    }
+
+    #[tokio::test]
+    async fn every_line_is_answered_even_an_empty_one() {
+        for entry in LLM {
+            let llm = load(entry);
+            for request in [request("what is in the news"), request(""), LlmRequest::default()] {
+                let events = within(entry.name, llm.generate(request).collect::<Vec<_>>()).await;
+                assert!(events.iter().all(Result::is_ok), "{}: {events:?}", entry.name);
+                let text = |event: &Result<LlmEvent, _>| matches!(event, Ok(LlmEvent::Delta(text)) if !text.is_empty());
+                assert!(events.iter().any(text), "{} says nothing", entry.name);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_stream_does_no_harm() {
+        for entry in LLM {
+            let llm = load(entry);
+            drop(llm.generate(request("what is in the news")));
+            assert!(within(entry.name, llm.generate(request("hello")).next()).await.is_some(), "{}", entry.name);
         }
     }
 }
