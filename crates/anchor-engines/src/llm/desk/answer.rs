@@ -180,22 +180,22 @@ impl Answerer<'_> {
 
     fn next(&self) -> Answer {
         let next = self.thread.current.map_or(0, |story| story + 1);
-        self.step(next, Reply::Next, Reply::AtEnd)
+        self.step(next, Reply::Next)
     }
 
     fn previous(&self) -> Answer {
         match self.thread.current {
             Some(0) => self.aside(Reply::AtStart, ""),
-            story => self.step(story.map_or(0, |story| story - 1), Reply::Previous, Reply::AtEnd),
+            story => self.step(story.map_or(0, |story| story - 1), Reply::Previous),
         }
     }
 
-    fn step(&self, story: usize, opening: Reply, beyond: Reply) -> Answer {
+    fn step(&self, story: usize, opening: Reply) -> Answer {
         if self.index.stories.is_empty() {
             return self.aside(Reply::NoStories, "");
         }
         if story >= self.index.stories.len() {
-            return self.aside(beyond, "");
+            return self.aside(Reply::AtEnd, "");
         }
         let mut answer = self.tell(story);
         answer.pieces.insert(0, self.piece(opening, ""));
@@ -206,8 +206,10 @@ impl Answerer<'_> {
     fn choice(&self, place: i32) -> Answer {
         let all = self.all();
         let list = if self.thread.listing.is_empty() { &all } else { &self.thread.listing };
-        let place =
-            if place < 0 { list.len().checked_sub(place.unsigned_abs() as usize) } else { Some(place as usize - 1) };
+        let place = match place {
+            ..0 => list.len().checked_sub(place.unsigned_abs() as usize),
+            _ => (place.unsigned_abs() as usize).checked_sub(1),
+        };
         match place.and_then(|place| list.get(place)) {
             Some(story) => self.tell(*story),
             None if list.is_empty() => self.aside(Reply::NoStories, ""),
