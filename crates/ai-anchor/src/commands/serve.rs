@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
-use crate::config::{Config, Flag};
+use crate::config::{Config, ConfigError, Flag, Mistake};
 use crate::engines::Crew;
 use crate::error::Error;
 use crate::on_air;
@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
 
     let crew = Arc::new(Crew::of(&config, &rundown)?);
     let voices = load(&crew, config.engines.preload).await?;
+    check_voice(&config, &voices)?;
     let app = App {
         name: config.anchor.name.clone(),
         engines: crew.engines()?,
@@ -93,6 +94,18 @@ async fn load(crew: &Arc<Crew>, all: bool) -> Result<Vec<Voice>, Error> {
         crew.voices()
     });
     loaded.await.map_err(|error| Error::System { what: "to load the engines", source: error.into() })
+}
+
+/// A voice that the engine does not have would fail in the first answer; better now. Where no voice could be loaded, that
+/// is said on the board.
+fn check_voice(config: &Config, voices: &[Voice]) -> Result<(), ConfigError> {
+    let voice = &config.anchor.voice;
+    if voice.is_empty() || voices.is_empty() || voices.iter().any(|known| known.name == *voice) {
+        return Ok(());
+    }
+    let known: Vec<_> = voices.iter().map(|voice| voice.name.as_str()).collect();
+    let what = format!("{} has no voice '{voice}'. It has: {}", config.engines.tts, known.join(", "));
+    Err(ConfigError::Mistakes(vec![Mistake { place: "anchor.voice".into(), what }]))
 }
 
 /// Completes when the program is asked to stop: by Ctrl-C, or by whoever supervises it.
