@@ -1,8 +1,8 @@
 /**
  * The line to the server: one WebSocket that comes back by itself.
  *
- * Events: `open`; `message` (detail: a parsed server event); `lost` (detail: {reason, retryInMs, attempt});
- * `pressure` (detail: {droppedMs, over}) when the line is too slow for the microphone.
+ * Events: `open` (detail: {again}); `message` (detail: a parsed server event); `lost` (detail: {reason, retryInMs,
+ * wasOpen}), also for every attempt that failed; `pressure` (detail: {droppedMs, over}) when the line is too slow for the microphone.
  */
 
 import { encodeBase64, WIRE_BYTES_PER_SECOND, WIRE_RATE } from './audio/pcm.js';
@@ -17,17 +17,18 @@ const JITTER = 0.3;
 const MOST_WAITING_BYTES = WIRE_BYTES_PER_SECOND;
 
 export class Connection extends EventTarget {
-  #url;
+  #base;
   #socket = null;
+  #openedBefore = false;
   #attempt = 0;
   #timer = 0;
   #droppedSamples = 0;
   #slow = false;
 
-  /** @param {string} url */
-  constructor(url) {
+  /** @param {URL} base address of the studio page, with a slash at the end */
+  constructor(base) {
     super();
-    this.#url = url;
+    this.#base = base;
     globalThis.addEventListener?.('online', () => this.retryNow());
   }
 
@@ -43,13 +44,17 @@ export class Connection extends EventTarget {
   /** Connects, and from now on keeps the line up. */
   open() {
     clearTimeout(this.#timer);
-    const socket = new WebSocket(this.#url);
+    const address = new URL('v1/realtime?studio=true', this.#base);
+    address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
+    const socket = new WebSocket(address);
     this.#socket = socket;
-    socket.onopen = () => this.#opened();
-    socket.onmessage = ({ data }) => this.#received(data);
-    socket.onclose = (event) => {
-      if (this.#socket === socket) this.#closed(event);
+    let wasOpen = false;
+    socket.onopen = () => {
+      wasOpen = true;
+      this.#opened();
     };
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = (event) => this.#closed(event, wasOpen);
   }
 
   /** Does not wait for the next attempt. */
@@ -91,7 +96,8 @@ export class Connection extends EventTarget {
 
   #opened() {
     this.#attempt = 0;
-    this.#emit('open');
+    this.#emit('open', { again: this.#openedBefore });
+    this.#openedBefore = true;
   }
 
   #received(data) {
@@ -104,12 +110,24 @@ export class Connection extends EventTarget {
     if (typeof event?.type === 'string') this.#emit('message', event);
   }
 
-  #closed({ code, reason }) {
+  async #closed({ code, reason }, wasOpen) {
     this.#press(false);
     const wait = BACK_OFF[Math.min(this.#attempt, BACK_OFF.length - 1)] * (1 + JITTER * Math.random());
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.open(), wait);
-    this.#emit('lost', { reason: reason || closeReason(code), retryInMs: Math.round(wait), attempt: this.#attempt });
+    const words = reason || (wasOpen ? closeReason(code) : await this.#refusalReason());
+    if (!this.connected) this.#emit('lost', { reason: words, retryInMs: Math.round(wait), wasOpen });
+  }
+
+  /** Browsers keep to themselves why a socket was refused; whether the server answers at all can be asked otherwise. */
+  async #refusalReason() {
+    try {
+      const { ok } = await fetch(new URL('healthz', this.#base), { cache: 'no-store', signal: AbortSignal.timeout(250) });
+      if (ok) return 'The server is there but takes no conversation; all its sessions may be taken.';
+    } catch {
+      // Then it does not answer.
+    }
+    return 'The server cannot be reached.';
   }
 
   #emit(type, detail) {

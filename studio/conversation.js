@@ -6,8 +6,7 @@
  * handed in.
  *
  * Events: `state`; `story` (detail: {slug}), when the voice reaches a story; `story-end` (detail: {complete}), when the
- * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice` (detail: {voice}), the
- * anchor's from the next answer on; `hello`, `rundown`, `engines` (detail: the server's event).
+ * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice`, when it changed; `hello`, `rundown`, `engines` (detail: the server's event).
  */
 
 import { decodeBase64 } from './audio/pcm.js';
@@ -25,18 +24,26 @@ const MOST_ANSWERS = 16;
 /** "Interrupted" stands this long, so that it can be read even when the anchor is listening again at once. */
 const INTERRUPTED_SHOWN_MS = 1200;
 
+/** Name of the messages that settle an account. The server may have forgotten the item already; nobody need know. */
+const ACCOUNT = 'studio_account';
+
 /**
  * @typedef {object} Answer
  * @property {string} id the response
  * @property {string | null} item its item, once there is one
  * @property {boolean} cut no more of it is to be heard
  * @property {number | null} firstSoundAt when its first sound arrived
+ * @property {string | null} story slug of the story on air
  * @property {{slug: string, from: number}[]} stories those the voice has not reached, and the characters before each
  */
 
 export class Conversation extends EventTarget {
   captions = new CaptionLog();
   turns = new TurnLog();
+
+  /** The anchor's voice from the next answer on. */
+  voice = '';
+
   #send;
   #speaker;
   #answers = new Map();
@@ -163,7 +170,8 @@ export class Conversation extends EventTarget {
 
   #sessionChanged({ session }) {
     this.#interruptible = session?.audio?.input?.turn_detection?.interrupt_response ?? false;
-    this.#emit('voice', { voice: session?.audio?.output?.voice ?? '' });
+    this.voice = session?.audio?.output?.voice ?? '';
+    this.#emit('voice');
   }
 
   #setState(state) {
@@ -188,7 +196,7 @@ export class Conversation extends EventTarget {
   }
 
   #answerCreated(id) {
-    this.#active = { id, item: null, cut: false, firstSoundAt: null, stories: [] };
+    this.#active = { id, item: null, cut: false, firstSoundAt: null, story: null, stories: [] };
     this.#answers.set(id, this.#active);
     if (this.#answers.size > MOST_ANSWERS) this.#answers.delete(this.#answers.keys().next().value);
   }
@@ -198,7 +206,9 @@ export class Conversation extends EventTarget {
     const answer = this.#answers.get(response);
     if (!answer) return undefined;
     answer.item = item;
-    return this.captions.open(item, 'anchor');
+    const caption = this.captions.open(item, 'anchor');
+    if (caption.story !== answer.story) this.captions.change(caption, { story: answer.story });
+    return caption;
   }
 
   #answerText({ response_id, item_id, delta }) {
@@ -245,8 +255,9 @@ export class Conversation extends EventTarget {
     if (!answer?.item) return;
     this.#heard(answer.id, playedMs);
     this.#close(answer, false);
-    this.#send({ type: 'conversation.item.truncate', item_id: answer.item, content_index: 0, audio_end_ms: playedMs });
-    this.#send({ type: 'conversation.item.retrieve', item_id: answer.item });
+    const item = { event_id: ACCOUNT, item_id: answer.item };
+    this.#send({ ...item, type: 'conversation.item.truncate', content_index: 0, audio_end_ms: playedMs });
+    this.#send({ ...item, type: 'conversation.item.retrieve' });
   }
 
   /** Nothing more of this answer will be heard. */
@@ -307,6 +318,7 @@ export class Conversation extends EventTarget {
   #airStories(answer, heard) {
     while (answer.stories.length && answer.stories[0].from <= heard) {
       const { slug } = answer.stories.shift();
+      answer.story = slug;
       this.captions.change(this.#captionOf(answer), { story: slug });
       this.#emit('story', { slug });
     }
@@ -321,7 +333,7 @@ export class Conversation extends EventTarget {
 
   #refused(error) {
     const problem = serverProblem(error);
-    if (problem) this.#emit('problem', problem);
+    if (problem && error.event_id !== ACCOUNT) this.#emit('problem', problem);
   }
 
   #captionOf(answer) {

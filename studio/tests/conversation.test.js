@@ -92,6 +92,7 @@ test('speech over the answer cuts it, tells the server what was heard and shows 
   assert.deepEqual(sentTypes(), ['conversation.item.truncate', 'conversation.item.retrieve']);
   assert.deepEqual(sent.find(({ type }) => type === 'conversation.item.truncate'), {
     type: 'conversation.item.truncate',
+    event_id: 'studio_account',
     item_id: 'A',
     content_index: 0,
     audio_end_ms: 800,
@@ -153,6 +154,13 @@ test('an answer heard to its end is final, and its story told', () => {
   const { status, heard } = conversation.captions.get('A');
   assert.deepEqual([status, heard], ['final', TEXT.length]);
   assert.deepEqual(stories, ['bridge', 'told']);
+});
+
+test('a caption names its story, also when the story is known first', () => {
+  tell('response.created', { response: { id: 'R' } });
+  tell('anchor.story', { response_id: 'R', story: 'bridge' });
+  tell('response.output_item.added', { response_id: 'R', item: { id: 'A', type: 'message', role: 'assistant' } });
+  assert.equal(conversation.captions.get('A').story, 'bridge');
 });
 
 test('a story is on air when the voice reaches it, not when its text arrives', () => {

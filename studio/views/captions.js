@@ -46,6 +46,7 @@ export function showCaptions(log, { anchorName, readAloud }) {
 /** A line across the captions, such as a reconnection. */
 export function addCaptionRule(text) {
   const list = byId('captions');
+  if (list.childElementCount === 0) return;
   list.append(make('li', { className: 'caption-rule' }, make('span', { text: `${text}, ${timeOfDay(new Date())}` })));
   list.scrollTop = list.scrollHeight;
 }

@@ -13,9 +13,9 @@ const shown = new Map();
 /**
  * @param {string} topic one notice a topic: a new one replaces the old
  * @param {import('../problems.js').Problem} problem
- * @param {{severity?: 'error' | 'warning', action?: {label: string, run: () => void}}} [options]
+ * @param {{severity?: 'error' | 'warning', repeat?: boolean, action?: {label: string, run: () => void}}} [options] `repeat`: it was said before, so screen readers need not be told again
  */
-export function showNotice(topic, { title, text }, { severity = 'error', action } = {}) {
+export function showNotice(topic, { title, text }, { severity = 'error', repeat = false, action } = {}) {
   const body = make('div', { className: 'notice-body' }, make('strong', { text: title }), make('p', { text }));
   const notice = make('div', { className: `notice ${severity}` }, body);
   notice.dataset.topic = topic;
@@ -23,8 +23,7 @@ export function showNotice(topic, { title, text }, { severity = 'error', action 
   const dismiss = make('button', { className: 'icon-button', type: 'button', text: '×', onclick: () => clearNotice(topic) });
   dismiss.setAttribute('aria-label', `Dismiss: ${title}`);
   notice.append(dismiss);
-  if (shown.get(topic)?.dataset.words !== title + text) alarm(`${title}. ${text}`);
-  notice.dataset.words = title + text;
+  if (!repeat || !shown.has(topic)) alarm(`${title}. ${text}`);
   clearNotice(topic);
   byId('error').append(notice);
   shown.set(topic, notice);
