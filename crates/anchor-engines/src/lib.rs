@@ -12,8 +12,10 @@ use tokio::sync::watch;
 pub mod blocking;
 pub mod llm;
 pub mod loudness;
+pub mod numbers;
 pub mod options;
 pub mod slot;
+pub mod stt;
 pub mod tts;
 pub mod vad;
 
@@ -50,7 +52,7 @@ pub struct LoadContext {
 }
 
 /// The recognisers.
-pub static STT: &[Entry<dyn Stt>] = &[];
+pub static STT: &[Entry<dyn Stt>] = &[stt::pocketsphinx::ENTRY];
 
 /// The language models.
 pub static LLM: &[Entry<dyn Llm>] = &[llm::desk::ENTRY];

@@ -8,5 +8,6 @@
 
 mod behaviour;
 mod desk;
+mod stt;
 mod tts;
 mod vad;

@@ -1,0 +1,3 @@
+//! The speech recognisers.
+
+pub mod pocketsphinx;

@@ -1,0 +1,121 @@
+//! All a decoder is built from: the acoustic model, and the language model and dictionary of the rundown on air.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anchor_core::engine::EngineError;
+use anchor_core::rundown::OnAir;
+use tempfile::TempDir;
+
+use super::corpus::Corpus;
+use super::ffi::{Decoder, Sphinx};
+use super::lexicon::Dictionary;
+use super::lm::Counts;
+use super::{NAME, REMEDY};
+
+/// Words of general English, the most frequent first: the most frequent words of the model's own language model, made by
+/// `tools/background_words.py`; licence beside them.
+const BACKGROUND_WORDS: &str = include_str!("../../../assets/stt/background_words.txt");
+
+/// The acoustic model inside the model directory, and its files that have to be there.
+const ACOUSTIC: &str = "en-us";
+const ACOUSTIC_FILES: [&str; 6] = ["feat.params", "mdef", "means", "variances", "transition_matrices", "noisedict"];
+
+/// The pronouncing dictionary inside the model directory.
+const DICTIONARY: &str = "cmudict-en-us.dict";
+
+/// One pass over the sound. A second pass and a search of the word graph win a point of word error rate at most, but run
+/// after the last word, when everybody waits.
+const SEARCH: [(&str, &str); 2] = [("-fwdflat", "no"), ("-bestpath", "no")];
+
+/// The installed model.
+pub(super) struct Model {
+    sphinx: Arc<Sphinx>,
+    directory: PathBuf,
+}
+
+impl Model {
+    /// Opens the library and makes sure that the model is whole.
+    pub(super) fn open(directory: &Path) -> Result<Self, EngineError> {
+        let sphinx = Sphinx::open()?;
+        let acoustic = directory.join(ACOUSTIC);
+        let files = ACOUSTIC_FILES.iter().map(|file| acoustic.join(file)).chain([directory.join(DICTIONARY)]);
+        for file in files {
+            if !file.is_file() {
+                return Err(unavailable(format!("its model file {} is missing", file.display())));
+            }
+        }
+        Ok(Self { sphinx, directory: directory.into() })
+    }
+
+    /// Writes the language model and the dictionary for the rundown that is on air.
+    pub(super) fn prepare(&self, on_air: &OnAir) -> Result<Material, EngineError> {
+        let corpus = Corpus::of(&on_air.rundown);
+        let mut counts = Counts::new();
+        for (sentence, weight) in &corpus.sentences {
+            counts.add(sentence, *weight);
+        }
+        let background: Vec<&str> = BACKGROUND_WORDS.lines().collect();
+        let text = read(&self.directory.join(DICTIONARY))?;
+        let vocabulary = counts.vocabulary().chain(background.iter().copied().filter(|word| !counts.has(word)));
+        let dictionary = Dictionary::parse(&text).restricted(vocabulary, &corpus.initials);
+
+        let files = tempfile::Builder::new().prefix("anchor-stt-").tempdir().map_err(|error| unwritable(&error))?;
+        let material = Material { version: on_air.version, files };
+        fs::write(material.dictionary(), dictionary).map_err(|error| unwritable(&error))?;
+        let mut arpa = BufWriter::new(fs::File::create(material.language_model()).map_err(|error| unwritable(&error))?);
+        counts.write_arpa(&background, &mut arpa).and_then(|()| arpa.flush()).map_err(|error| unwritable(&error))?;
+        Ok(material)
+    }
+
+    /// Builds a decoder.
+    pub(super) fn decoder(&self, material: &Material) -> Result<Decoder, EngineError> {
+        let paths = [
+            ("-hmm", self.directory.join(ACOUSTIC)),
+            ("-dict", material.dictionary()),
+            ("-lm", material.language_model()),
+        ];
+        let mut arguments: Vec<(&str, &str)> = SEARCH.to_vec();
+        for (name, path) in &paths {
+            let path = path.to_str().ok_or_else(|| unavailable(format!("{} is not UTF-8", path.display())))?;
+            arguments.push((name, path));
+        }
+        Decoder::new(&self.sphinx, &arguments)
+    }
+}
+
+/// The files made for one version of the rundown. Removed when dropped.
+pub(super) struct Material {
+    /// The version.
+    pub(super) version: u64,
+    files: TempDir,
+}
+
+impl Material {
+    fn dictionary(&self) -> PathBuf {
+        self.files.path().join("words.dict")
+    }
+
+    fn language_model(&self) -> PathBuf {
+        self.files.path().join("words.arpa")
+    }
+}
+
+fn read(path: &Path) -> Result<String, EngineError> {
+    fs::read_to_string(path)
+        .map_err(|error| unavailable(format!("its model file {} cannot be read: {error}", path.display())))
+}
+
+fn unavailable(reason: String) -> EngineError {
+    EngineError::Unavailable { engine: NAME, reason, remedy: REMEDY.into() }
+}
+
+fn unwritable(error: &std::io::Error) -> EngineError {
+    EngineError::Unavailable {
+        engine: NAME,
+        reason: format!("its language model cannot be written to {}: {error}", std::env::temp_dir().display()),
+        remedy: "Make room there, or set TMPDIR to a directory that can be written to.".into(),
+    }
+}

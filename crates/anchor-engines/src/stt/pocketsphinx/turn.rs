@@ -1,0 +1,139 @@
+//! One turn: frames in, partials out while it is spoken, the final words at its end.
+
+use anchor_core::audio::{AudioFrame, INPUT_RATE};
+use anchor_core::engine::{EngineError, SttEvent};
+
+use super::ffi::{Decoder, Segment};
+use crate::blocking::Sink;
+
+/// Samples between two looks at the words so far: 100 ms.
+const PARTIAL_EVERY: usize = INPUT_RATE as usize / 10;
+
+/// Longest utterance the decoder is given, in samples: its search keeps every frame in memory. A longer turn is cut into
+/// several.
+const LONGEST_UTTERANCE: usize = 30 * INPUT_RATE as usize;
+
+/// Longest word in frames of 10 ms: this many, and some for each letter. Measured on four voices, whose words stay under
+/// 16 + 12 a letter; noise of one second is above 43 + 12 a letter.
+const LONGEST_WORD_FRAMES: u32 = 36;
+const LONGEST_LETTER_FRAMES: u32 = 12;
+
+/// Recognises one turn.
+pub(super) fn recognise(
+    decoder: &mut Decoder,
+    frames: impl Iterator<Item = AudioFrame>,
+    sink: &Sink<SttEvent>,
+) -> Result<(), EngineError> {
+    let mut turn = Turn {
+        decoder,
+        noise: Noise(1),
+        pcm: Vec::new(),
+        in_utterance: 0,
+        since_partial: 0,
+        said: String::new(),
+        shown: String::new(),
+    };
+    turn.decoder.start_stream()?;
+    turn.decoder.start()?;
+    let outcome = turn.listen(frames, sink);
+    // Whatever happened, the decoder has to be ready for another turn.
+    let ended = turn.decoder.finish();
+    outcome?;
+    ended?;
+    let text = turn.text();
+    sink.send(SttEvent::Final(text))
+}
+
+struct Turn<'a> {
+    decoder: &'a mut Decoder,
+    noise: Noise,
+    pcm: Vec<i16>,
+    /// Samples given to the utterance.
+    in_utterance: usize,
+    since_partial: usize,
+    /// The words of earlier utterances.
+    said: String,
+    /// The last partial.
+    shown: String,
+}
+
+impl Turn<'_> {
+    fn listen(&mut self, frames: impl Iterator<Item = AudioFrame>, sink: &Sink<SttEvent>) -> Result<(), EngineError> {
+        for frame in frames {
+            sink.check()?;
+            for piece in frame.chunks(PARTIAL_EVERY) {
+                self.push(piece)?;
+                if self.since_partial >= PARTIAL_EVERY {
+                    self.since_partial = 0;
+                    let text = self.text();
+                    if text != self.shown {
+                        sink.send(SttEvent::Partial(text.clone()))?;
+                        self.shown = text;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, piece: &[f32]) -> Result<(), EngineError> {
+        if self.in_utterance >= LONGEST_UTTERANCE {
+            self.decoder.finish()?;
+            self.said = self.text();
+            self.in_utterance = 0;
+            self.decoder.start()?;
+        }
+        self.pcm.clear();
+        let noise = &mut self.noise;
+        self.pcm.extend(
+            piece
+                .iter()
+                .map(|sample| (sample * f32::from(i16::MAX)) as i16)
+                .map(|sample| sample.saturating_add(noise.next())),
+        );
+        self.decoder.push(&self.pcm)?;
+        self.in_utterance += piece.len();
+        self.since_partial += piece.len();
+        Ok(())
+    }
+
+    /// All words so far.
+    fn text(&mut self) -> String {
+        let segments = self.decoder.segments();
+        let words: Vec<&str> = segments.iter().filter_map(spoken).collect();
+        if words.is_empty() || segments.iter().all(|segment| spoken(segment).is_none() || drawn_out(segment)) {
+            return self.said.clone();
+        }
+        let said = Some(self.said.as_str()).filter(|said| !said.is_empty());
+        said.into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The word a person would write down: no silence, no noise, no number of a pronunciation.
+fn spoken(segment: &Segment) -> Option<&str> {
+    let word = segment.word.as_str();
+    if word.starts_with(['<', '[', '+']) {
+        return None;
+    }
+    Some(word.split_once('(').map_or(word, |(word, _)| word))
+}
+
+/// Whether a word lasts longer than anybody draws it out. Steady noise comes out as one such word, since no word of the
+/// vocabulary ends while nothing changes; its acoustic score is no worse than that of speech.
+fn drawn_out(segment: &Segment) -> bool {
+    let letters = spoken(segment).map_or(0, |word| word.len() as u32);
+    segment.frames > LONGEST_WORD_FRAMES + letters * LONGEST_LETTER_FRAMES
+}
+
+/// Noise of one step of the converter: the decoder takes logarithms, and digital silence has none.
+struct Noise(u32);
+
+impl Noise {
+    fn next(&mut self) -> i16 {
+        // Marsaglia, "Xorshift RNGs" (2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        (self.0 % 3) as i16 - 1
+    }
+}
