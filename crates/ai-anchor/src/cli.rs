@@ -1,5 +1,6 @@
 //! The command line, from arguments to an exit code.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,7 +91,8 @@ pub(crate) fn run() -> ExitCode {
 fn start(cli: Cli) -> Result<(), Error> {
     let Global { config, profile, rundown, json, log } = cli.global;
     let filter = EnvFilter::try_new(&log).map_err(|error| Error::Usage(format!("--log {log}: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let rundown = rundown.map(|value| Flag::new("--rundown", "rundown.path", value));
     let sources = Sources::of_process(config, profile, rundown.into_iter().collect());
     let context = Context { sources, out: Out::new(json) };

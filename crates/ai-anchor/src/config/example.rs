@@ -41,11 +41,29 @@ fn line(text: &mut String, line: std::fmt::Arguments) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
 
     #[test]
     fn stands_in_the_repository() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../anchor.example.toml");
         let there = std::fs::read_to_string(file).unwrap_or_default();
         assert!(there == example(), "anchor.example.toml is stale: ai-anchor config --defaults > anchor.example.toml");
+    }
+
+    #[test]
+    fn changes_nothing_as_it_is_and_nothing_uncommented() {
+        let uncommented: String = example()
+            .lines()
+            .filter(|line| !line.starts_with("# ") || line.contains(" = "))
+            .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
+            .collect();
+        assert!(uncommented.contains("\nport = 8090\n"));
+        for text in [example(), uncommented] {
+            let file = std::env::temp_dir().join(format!("anchor-{}-{}.toml", std::process::id(), text.len()));
+            std::fs::write(&file, &text).unwrap();
+            let config = Sources { file: Some(file.clone()), ..Sources::default() }.read();
+            std::fs::remove_file(file).unwrap();
+            assert_eq!(config.unwrap(), Config::of(&PROFILES[0]));
+        }
     }
 }

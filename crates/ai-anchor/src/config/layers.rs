@@ -167,8 +167,9 @@ impl Sources {
             } else if !OTHER_VARIABLES.contains(&name.as_str()) {
                 // Other programs have variables of this prefix, too, so that an unknown one is no mistake for certain.
                 let names: Vec<_> = SETTINGS.iter().map(|setting| variable(setting.key)).collect();
-                if let Some(nearest) = nearest(name, names.iter().map(String::as_str)) {
-                    tracing::warn!("the variable {name} is not a setting and was ignored; did you mean {nearest}?");
+                let endings = names.iter().map(|name| &name[PREFIX.len()..]);
+                if let Some(nearest) = nearest(name.trim_start_matches(PREFIX), endings) {
+                    tracing::warn!("{name} is not a setting and was ignored; did you mean {PREFIX}{nearest}?");
                 }
             }
         }

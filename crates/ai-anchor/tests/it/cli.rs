@@ -1,6 +1,7 @@
 //! The command line: results, complaints and exit codes.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -130,6 +131,21 @@ fn variables_and_flags_are_checked_like_the_file() {
 }
 
 #[test]
+fn a_misspelt_variable_is_warned_of_and_a_foreign_one_is_not() {
+    let place = Place::new("variables");
+    let output = place
+        .command(&["config", "--check"])
+        .env("ANCHOR_SERVER_PROT", "80")
+        .env("ANCHOR_WALLET", "elsewhere")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.contains("did you mean ANCHOR_SERVER_PORT?"), "{warning}");
+    assert!(!warning.contains("WALLET"), "{warning}");
+}
+
+#[test]
 fn a_good_configuration_is_said_to_be_good() {
     let place = Place::new("good");
     place.file("tonight.md", NEWS).file("anchor.toml", "[rundown]\npath = 'tonight.md'\n");
@@ -192,6 +208,33 @@ fn what_is_said_is_a_wav_file_on_disk_or_on_standard_output() {
 }
 
 #[test]
+fn what_is_said_is_understood() {
+    let place = Place::new("roundtrip");
+    for (voice, question) in [("awb", "what are the headlines"), ("rms", "what is the weather going to be")] {
+        let said = place.run(&["say", question, "--voice", voice]).stdout;
+        assert_eq!(place.run_with_input(&["transcribe", "-"], &said).ok().trim(), question, "{voice}");
+    }
+    place.file("silence.wav", wav(&[0; 16_000]));
+    let heard = place.run(&["transcribe", "silence.wav", "--json"]).json();
+    assert_eq!((&heard["text"], &heard["seconds"]), (&"".into(), &1.0.into()));
+}
+
+#[test]
+fn broken_sound_is_refused_with_a_reason() {
+    let place = Place::new("broken");
+    place.file("text.wav", "This is no sound, though its name says so, and it is longer than a header.");
+    place.file("short.wav", &wav(&[0; 1000])[..100]).file("empty.wav", "");
+    let reasons = ["text.wav", "short.wav", "empty.wav", "none.wav"];
+    let reasons = reasons.map(|file| place.run(&["transcribe", file]).complaint(1)).join("\n");
+    insta::assert_snapshot!(reasons, @"
+    ai-anchor: text.wav: is not a WAV file this program can read: Ill-formed WAVE file: no RIFF tag found. Convert it to 16-bit PCM WAV
+    ai-anchor: short.wav: is empty or cut off: it ends before its header says. Copy or record it again
+    ai-anchor: empty.wav: is empty or cut off: it ends before its header says. Copy or record it again
+    ai-anchor: cannot read none.wav: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
 fn questions_are_answered_turn_by_turn() {
     let place = Place::new("ask");
     place.file("tonight.md", NEWS);
@@ -221,6 +264,51 @@ fn a_port_in_use_says_so_and_how_to_choose_another() {
     assert!(complaint.starts_with(&expected), "{complaint}");
     let complaint = Place::new("host").run(&["serve", "--host", "203.0.113.7"]).complaint(5);
     assert!(complaint.contains("Use an address of this machine"), "{complaint}");
+}
+
+#[test]
+fn a_voice_the_engine_does_not_have_is_refused_before_anybody_calls() {
+    let place = Place::new("voice");
+    place.file("anchor.toml", "[anchor]\nvoice = 'nobody'\n");
+    let complaint = place.run(&["serve", "--port", "0"]).complaint(3);
+    assert!(complaint.contains("flite has no voice 'nobody'. It has: rms, slt"), "{complaint}");
+}
+
+#[test]
+fn serving_begins_with_a_link_and_ends_when_asked_to() {
+    let place = Place::new("serve");
+    let mut child = place.command(&["serve", "--port", "0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let begun: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(begun["engines"].as_array().unwrap().len(), 4);
+
+    let address = begun["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    let ended: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+/// A WAV file of one channel at 16 kHz.
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
+    writer.finalize().unwrap();
+    bytes.into_inner()
 }
 
 fn repository() -> &'static Path {
