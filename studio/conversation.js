@@ -102,10 +102,13 @@ export class Conversation extends EventTarget {
     this.#cutAnswers();
   }
 
-  /** The microphone was closed: what it heard and nobody answered yet is forgotten. */
-  dropInput() {
+  /** The operator closed the microphone: the answer ends, and what was heard and not answered yet is forgotten. */
+  goOff() {
+    this.stopAnswer();
+    this.#interruptedAt = null;
     this.#send({ type: 'input_audio_buffer.clear' });
     this.#closeInput();
+    this.#emit('state');
   }
 
   /** @param {string} voice for the next answer on */

@@ -56,10 +56,7 @@ onAir.addEventListener('change', () => {
   if (state === 'live' && lastOnAir.state !== 'live') announce('Listening.');
   if (state === 'off' && lastOnAir.state === 'live') announce('Stopped.');
   if (state === 'live' && muted !== lastOnAir.muted) announce(muted ? 'Muted.' : 'Unmuted.');
-  if (state === 'off' && lastOnAir.state !== 'off') {
-    conversation.stopAnswer();
-    conversation.dropInput();
-  }
+  if (state === 'off' && lastOnAir.state !== 'off') conversation.goOff();
   lastOnAir = { state, muted };
   keepAwake(state === 'live');
   if (state === 'live') drawMicrophones();

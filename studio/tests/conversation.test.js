@@ -136,6 +136,16 @@ test('stopping cancels what is being made, and only silences what is already mad
   assert.deepEqual(sent, [], 'nothing is being said');
 });
 
+test('closing the microphone ends the answer and forgets what was half said', () => {
+  answer();
+  tell('input_audio_buffer.speech_started', { item_id: 'U' });
+  tell('anchor.transcript.partial', { item_id: 'U', text: 'and what' });
+  conversation.goOff();
+  assert.ok(sentTypes().includes('input_audio_buffer.clear'));
+  assert.equal(conversation.captions.get('U').status, 'final');
+  assert.notEqual(conversation.state, 'interrupted');
+});
+
 test('a typed message takes the floor', () => {
   answer();
   conversation.say('And the storm?');
