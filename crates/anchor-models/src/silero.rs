@@ -208,14 +208,12 @@ impl Convolution {
 /// The sum of products, kept in eight strands so that the compiler can use vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     const STRANDS: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STRANDS>(), b.as_chunks::<STRANDS>());
     let mut strands = [0.0; STRANDS];
-    let (a, b) = (a.chunks_exact(STRANDS), b.chunks_exact(STRANDS));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
-    for (a, b) in a.zip(b) {
-        for strand in 0..STRANDS {
-            strands[strand] += a[strand] * b[strand];
-        }
+    for (a, b) in a.iter().zip(b) {
+        strands = array::from_fn(|strand| strands[strand] + a[strand] * b[strand]);
     }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
     strands.iter().sum::<f32>() + rest
 }
 

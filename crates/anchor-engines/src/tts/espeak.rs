@@ -372,6 +372,12 @@ mod tests {
         assert_eq!(harmless("a [[h@]]\0b"), "a [ [h@]] b");
     }
 
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let message = cannot_start(&io::Error::from(io::ErrorKind::NotFound)).to_string();
+        insta::assert_snapshot!(message, @"espeak cannot be used: the program espeak-ng could not be started (entity not found). Install the package espeak-ng: sudo apt-get install espeak-ng");
+    }
+
     #[tokio::test]
     async fn a_voice_the_program_lacks_is_an_error_in_its_words() {
         let error = Process::start("xx-none", "Hello", 1.0).await.err().unwrap().to_string();

@@ -11,8 +11,9 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
+use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::mem::{offset_of, size_of};
+use std::mem::{forget, offset_of, size_of};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null;
@@ -139,7 +140,10 @@ impl Library {
             return Ok(library);
         }
         let file = "libflite.so.1";
-        let functions = Functions::look_up(open(file)?).map_err(|error| missing(file, &error))?;
+        let object = open(file)?;
+        let functions = Functions::look_up(&object).map_err(|error| missing(file, &error))?;
+        // It stays loaded.
+        forget(object);
         // SAFETY: takes nothing, and is called once, under the lock.
         unsafe { (functions.flite_init)() };
         Ok(*loaded.insert(Box::leak(Box::new(Self(functions)))))
@@ -159,6 +163,8 @@ impl Library {
             let register = object.get::<Register>(&symbol).map_err(|error| missing(&file, &error))?;
             register(null())
         };
+        // It stays loaded.
+        forget(object);
         if raw.is_null() {
             return Err(Missing { file, reason: "it has no voice".into() });
         }
@@ -315,13 +321,37 @@ unsafe extern "C" fn on_audio(
     }
 }
 
-/// Opens a shared object for as long as the process lives. Voices find the library through the global namespace.
-fn open(file: &str) -> Result<&'static SharedObject, Missing> {
+/// Opens a shared object. Voices find the library through the global namespace.
+fn open(file: &str) -> Result<SharedObject, Missing> {
     // SAFETY: flite and its voices run nothing when they are loaded.
-    let object = unsafe { SharedObject::open(Some(file), RTLD_NOW | RTLD_GLOBAL) };
-    Ok(Box::leak(Box::new(object.map_err(|error| missing(file, &error))?)))
+    unsafe { SharedObject::open(Some(file), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| missing(file, &error))
 }
 
 fn missing(file: &str, error: &libloading::Error) -> Missing {
-    Missing { file: file.into(), reason: error.to_string() }
+    // The dynamic linker's own words come as the source of the error.
+    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Missing { file: file.into(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_named() {
+        let library = Library::load().unwrap();
+        let missing = library.register("nobody").err().unwrap().to_string();
+        assert!(missing.starts_with("libflite_cmu_us_nobody.so.1 could not be loaded ("), "{missing}");
+        assert!(missing.contains("No such file"), "{missing}");
+    }
+
+    #[test]
+    fn a_panic_of_the_listener_comes_out_on_this_side() {
+        let library = Library::load().unwrap();
+        let voice = library.register("kal16").unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| library.speak(voice, "Hello", 1.0, &mut |_| panic!("enough"))));
+        assert_eq!(outcome.unwrap_err().downcast_ref(), Some(&"enough"));
+        assert!(library.speak(voice, "Hello", 1.0, &mut |_| ControlFlow::Continue(())), "and the voice lives on");
+        assert!(!library.speak(voice, "a\0b", 1.0, &mut |_| ControlFlow::Continue(())), "a NUL is no text");
+    }
 }
