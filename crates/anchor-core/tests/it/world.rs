@@ -236,7 +236,7 @@ impl World {
                 self.later(delay + words * 20, Input::Llm(id, Progress::Finished));
             }
             Job::Cancel => assert!(self.llm.insert(id, false).is_some_and(|ran| ran), "an ended job was cancelled"),
-            Job::Feed(()) | Job::Finish => panic!("a language model is fed nothing"),
+            Job::Feed(()) | Job::Finish => unreachable!("a language model is fed nothing"),
         }
     }
 
