@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{ask, completions, config, engines, rundown, say, serve, transcribe};
+use crate::commands::{ask, bench, completions, config, engines, rundown, say, serve, transcribe};
 use crate::config::{Config, ConfigError, Flag, Sources};
 use crate::error::Error;
 use crate::out::Out;
@@ -54,6 +54,7 @@ enum Command {
     Engines(engines::Args),
     Config(config::Args),
     Rundown(rundown::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
 }
 
@@ -113,6 +114,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Error> {
         Command::Engines(args) => engines::run(args, context),
         Command::Config(args) => config::run(args, context),
         Command::Rundown(args) => rundown::run(args, context),
+        Command::Bench(args) => bench::run(args, context).await,
         Command::Completions(args) => completions::run::<Cli>(args, context),
     }
 }

@@ -6,6 +6,7 @@ use anchor_core::engine::{EngineError, EngineStatus, Engines, Llm, Stt, Tts, Vad
 use anchor_core::rundown::OnAir;
 use anchor_engines::LoadContext;
 use anchor_engines::slot::{Board, Kind, Slot, UnknownEngine, find};
+use anchor_server::{App, Limits};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -50,6 +51,19 @@ impl Crew {
             llm: Arc::new(self.llm.clone()),
             tts: Arc::new(self.tts.clone()),
             vad: self.vad.load()?,
+        })
+    }
+
+    /// The anchor they make up, as a server holds conversations with it. Blocks while what it needs is loaded.
+    pub fn app(&self, config: &Config, rundown: watch::Receiver<OnAir>) -> Result<App, EngineError> {
+        Ok(App {
+            name: config.anchor.name.clone(),
+            engines: self.engines()?,
+            engine_status: self.status(),
+            rundown,
+            session: config.session(),
+            voices: self.voices(),
+            limits: Limits { sessions: config.server.max_sessions as usize, ..Limits::default() },
         })
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use anchor_core::engine::EngineError;
 use anchor_engines::slot::UnknownEngine;
 
+use crate::bench::caller::CallError;
 use crate::config::ConfigError;
 use crate::on_air::RundownError;
 use crate::wav::WavError;
@@ -48,6 +49,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A benchmark's call to the anchor failed. Exit code 1.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// Sound cannot be read. Exit code 1.
     #[error("{file}: {source}")]
     Wav {
@@ -93,6 +97,7 @@ impl Error {
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
             Self::Engine(_)
+            | Self::Call(_)
             | Self::Wav { .. }
             | Self::File { .. }
             | Self::Output(_)

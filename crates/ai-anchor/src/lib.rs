@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod cli;
 mod commands;
 pub mod config;

@@ -193,7 +193,7 @@ impl Default for TurnDetection {
         Self {
             threshold: 0.5,
             prefix_padding: Duration::from_millis(300),
-            silence_duration: Duration::from_millis(450),
+            silence_duration: Duration::from_millis(400),
             create_response: true,
             interrupt_response: true,
         }

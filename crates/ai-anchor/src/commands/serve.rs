@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anchor_core::engine::{EngineState, EngineStatus, Voice};
-use anchor_server::{App, Limits};
+use anchor_core::rundown::OnAir;
+use anchor_server::App;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::cli::Context;
 use crate::config::{Config, ConfigError, Flag, Mistake};
@@ -44,17 +46,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let shutdown = shutdown().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
     let crew = Arc::new(Crew::of(&config, &rundown)?);
-    let voices = load(&crew, config.engines.preload).await?;
-    check_voice(&config, &voices)?;
-    let app = App {
-        name: config.anchor.name.clone(),
-        engines: crew.engines()?,
-        engine_status: crew.status(),
-        rundown,
-        session: config.session(),
-        voices,
-        limits: Limits { sessions: config.server.max_sessions as usize, ..Limits::default() },
-    };
+    let app = load(&crew, config.clone(), rundown).await?;
+    check_voice(&config, &app.voices)?;
     let engines = crew.status().borrow().clone();
     let json = json!({
         "url": url(&config.server.host, address),
@@ -84,16 +77,16 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
     }
 }
 
-/// Loads the engines and gives the voices there are. The voice is always loaded: the studio shows what it can do.
-async fn load(crew: &Arc<Crew>, all: bool) -> Result<Vec<Voice>, Error> {
+/// Loads the engines. The voice is always loaded: the studio shows what it can do.
+async fn load(crew: &Arc<Crew>, config: Config, rundown: watch::Receiver<OnAir>) -> Result<App, Error> {
     let crew = crew.clone();
     let loaded = tokio::task::spawn_blocking(move || {
-        if all {
+        if config.engines.preload {
             crew.preload();
         }
-        crew.voices()
+        crew.app(&config, rundown)
     });
-    loaded.await.map_err(|error| Error::System { what: "to load the engines", source: error.into() })
+    Ok(loaded.await.map_err(|error| Error::System { what: "to load the engines", source: error.into() })??)
 }
 
 /// A voice that the engine does not have would fail in the first answer; better now. Where no voice could be loaded, that

@@ -17,7 +17,7 @@ const RATE: usize = INPUT_RATE as usize;
 const ON: f32 = 0.5;
 const OFF: f32 = 0.35;
 const WINDOWS_TO_START: usize = 3;
-const SILENCE_TO_STOP: usize = RATE * 450 / 1000;
+const SILENCE_TO_STOP: usize = RATE * 400 / 1000;
 
 /// Latest a turn may be seen after its first sound: what a session keeps before it.
 const LATEST_START: usize = RATE * 350 / 1000;

@@ -222,7 +222,7 @@ async fn the_studio_is_told_how_the_anchor_is() {
     assert_eq!(states, ["hearing", "thinking", "speaking"]);
     assert_eq!(with(&events, "anchor.transcript.partial")[0]["text"], "read");
     assert_eq!(with(&events, "anchor.story")[0]["story"], "harbour");
-    assert!(with(&events, "anchor.latency")[0]["total_ms"].as_u64().unwrap() >= 450);
+    assert!(with(&events, "anchor.latency")[0]["total_ms"].as_u64().unwrap() >= 400);
 
     server.rundown.send_modify(|on_air| on_air.problem = Some("line 3: no heading".into()));
     assert_eq!(client.find("anchor.rundown").await["problem"], "line 3: no heading");

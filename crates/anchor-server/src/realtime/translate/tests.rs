@@ -273,8 +273,8 @@ fn turns_are_detected_by_silence_by_eagerness_or_not_at_all() {
     assert_eq!(turn_detection(&["null", "{}"]), Some(usual.clone()));
     assert_eq!(turn_detection(&[r#"{"silence_duration_ms": 900}"#, r#"{"create_response": true}"#]), Some(after(900)));
     assert_eq!(turn_detection(&[r#"{"type": "semantic_vad"}"#]), Some(usual.clone()));
-    assert_eq!(turn_detection(&[r#"{"type": "semantic_vad", "eagerness": "low"}"#]), Some(after(900)));
-    assert_eq!(turn_detection(&[r#"{"type": "semantic_vad", "eagerness": "high"}"#]), Some(after(315)));
+    assert_eq!(turn_detection(&[r#"{"type": "semantic_vad", "eagerness": "low"}"#]), Some(after(800)));
+    assert_eq!(turn_detection(&[r#"{"type": "semantic_vad", "eagerness": "high"}"#]), Some(after(280)));
     assert_eq!(
         turn_detection(&[r#"{"type": "semantic_vad", "create_response": false}"#, r#"{"type": "server_vad"}"#]),
         Some(TurnDetection { create_response: false, ..usual })
