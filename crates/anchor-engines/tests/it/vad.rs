@@ -186,9 +186,9 @@ impl Jury {
         self.complaints.push(format!("{name} {complaint}: speech is {speech:?}, turns are {turns:?}"));
     }
 
-    fn verdict(self, allowed: usize) {
+    fn verdict(self) {
         let complaints = self.complaints.join("\n");
-        assert!(self.complaints.len() <= allowed, "{} of {} scenes:\n{complaints}", self.complaints.len(), self.scenes);
+        assert!(complaints.is_empty(), "{} of {} scenes:\n{complaints}", self.complaints.len(), self.scenes);
     }
 }
 
@@ -204,7 +204,7 @@ async fn speech_of_any_level_is_a_turn_from_the_first_word() {
             }
         }
     }
-    jury.verdict(0);
+    jury.verdict();
 }
 
 #[tokio::test]
@@ -225,8 +225,7 @@ async fn noise_below_speech_neither_hides_it_nor_holds_its_turn() {
             }
         }
     }
-    // The network by itself does not hear the one-word command of the crudest voice in the heavier pink noise.
-    jury.verdict(1);
+    jury.verdict();
 }
 
 #[tokio::test]
@@ -245,7 +244,7 @@ async fn bad_microphones_are_understood() {
         let (sound, place) = scene(&scaled(&speech, 0.1), 2 * RATE, |length| scaled(&clicks(length), 0.01));
         jury.hear(&format!("{name} beside a keyboard"), &sound, place);
     }
-    jury.verdict(0);
+    jury.verdict();
 }
 
 #[test]
