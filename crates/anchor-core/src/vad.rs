@@ -2,8 +2,9 @@
 
 use crate::audio::SampleTime;
 
-/// Speech must go on this long before it counts: a click or a tap is shorter, a short "stop" is longer.
-const MIN_SPEECH: SampleTime = SampleTime::from_ms(90);
+/// Speech must go on this long before it counts: two windows of 32 ms. A click or a tap is shorter, and each window more is
+/// heard as slowness when somebody interrupts.
+const MIN_SPEECH: SampleTime = SampleTime::from_ms(60);
 
 /// Once speech is under way, windows count as speech down to this much below the threshold, because endings fade.
 const HYSTERESIS: f32 = 0.15;
@@ -112,20 +113,20 @@ mod tests {
         let probabilities = [vec![0.1; 3], vec![0.9; 5], vec![0.1; 10]].concat();
         assert_eq!(
             run(&probabilities),
-            [(5, SpeechEvent::Started(SampleTime(3 * WINDOW))), (14, SpeechEvent::Stopped(SampleTime(8 * WINDOW))),]
+            [(4, SpeechEvent::Started(SampleTime(3 * WINDOW))), (14, SpeechEvent::Stopped(SampleTime(8 * WINDOW))),]
         );
     }
 
     #[test]
     fn a_click_is_not_speech() {
-        assert_eq!(run(&[0.1, 0.9, 0.9, 0.1, 0.1, 0.9, 0.2, 0.1]), []);
+        assert_eq!(run(&[0.1, 0.9, 0.1, 0.1, 0.9, 0.2, 0.1]), []);
     }
 
     #[test]
     fn a_fading_voice_holds_the_turn_but_does_not_open_it() {
         assert_eq!(run(&[0.4; 40]), []);
         let held = [vec![0.9; 4], vec![0.4; 40]].concat();
-        assert_eq!(run(&held), [(2, SpeechEvent::Started(SampleTime(0)))]);
+        assert_eq!(run(&held), [(1, SpeechEvent::Started(SampleTime(0)))]);
     }
 
     #[test]

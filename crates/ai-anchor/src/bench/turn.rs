@@ -268,6 +268,9 @@ impl std::fmt::Display for Report {
         for (name, stage) in &self.stages {
             writeln!(f, "  {name:19} {}", spread(stage))?;
         }
+        if let (Some(wait), Some((_, Some(pause)))) = (&self.wait, self.stages.first()) {
+            writeln!(f, "wait over pause       {:.2} at p50: the pause alone would be 1.00", wait.p50 / pause.p50)?;
+        }
         writeln!(f, "barge-in to silence   {}", spread(&self.silence))?;
         writeln!(f, "right story           {} of {}", self.right, self.calls.len())?;
         write!(f, "word error rate      ")?;

@@ -67,8 +67,8 @@ fn playout_reports_move_the_cut() {
 }
 
 #[test]
-fn a_cough_is_not_a_turn() {
-    insta::assert_snapshot!(tell(Engines::default(), &[(500, Act::Speak(70, ""))], 3_000));
+fn a_click_is_not_a_turn() {
+    insta::assert_snapshot!(tell(Engines::default(), &[(500, Act::Speak(40, ""))], 3_000));
 }
 
 #[test]

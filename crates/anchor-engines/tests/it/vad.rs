@@ -16,7 +16,7 @@ const RATE: usize = INPUT_RATE as usize;
 /// How a turn is told from probabilities, as a session does by default.
 const ON: f32 = 0.5;
 const OFF: f32 = 0.35;
-const WINDOWS_TO_START: usize = 3;
+const WINDOWS_TO_START: usize = 2;
 const SILENCE_TO_STOP: usize = RATE * 400 / 1000;
 
 /// Latest a turn may be seen after its first sound: what a session keeps before it.
