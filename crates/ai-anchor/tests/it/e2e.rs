@@ -65,9 +65,9 @@ async fn retrieve(caller: &mut Caller, item: &str) -> Value {
 async fn voices_ask_and_the_recogniser_reads_the_right_story_in_the_answer() {
     let host = anchor().await;
     for (voice, question, story, told) in [
-        ("rms", "What happened with the harbour bridge?", "harbour-bridge", "bridge"),
-        ("awb", "What will the weather be like tomorrow?", "weather", "weather"),
-        ("kal16", "Who won the island cup this year?", "island-cup", "goal"),
+        ("rms", "What happened with the harbour bridge?", "harbour-bridge", ["bridge", "harbour"]),
+        ("awb", "What will the weather be like tomorrow?", "weather", ["storm", "weather"]),
+        ("kal16", "Who won the island cup this year?", "island-cup", ["goal", "cup"]),
     ] {
         let mut caller = call(&host).await;
         let question = spoken(&host, voice, question).await;
@@ -76,7 +76,8 @@ async fn voices_ask_and_the_recogniser_reads_the_right_story_in_the_answer() {
         let told_of =
             format!("{voice}: understood {:?}, said {:?}, read back {read:?}", answer.understood, answer.transcript);
         assert_eq!(answer.story, story, "{told_of}");
-        assert!(answer.transcript.to_lowercase().contains(told), "{told_of}");
+        let transcript = answer.transcript.to_lowercase();
+        assert!(told.iter().any(|word| transcript.contains(word)), "{told_of}");
         assert!(share_of_words(&answer.transcript, &read) > 0.5, "{told_of}");
     }
 }
@@ -151,33 +152,37 @@ async fn disturbances(host: &Host) -> Vec<(&'static str, Vec<f32>, bool)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn noises_open_no_endless_turn_and_poor_microphones_are_heard() {
     let host = anchor().await;
-    for (name, sound, is_speech) in disturbances(&host).await {
-        let mut caller = call(&host).await;
-        if let Some(utterance) = Utterance::new(sound) {
-            caller.say(&utterance);
-        }
-        if is_speech {
-            let done = caller.wait_for("response.done", PATIENCE).await;
-            assert!(done.is_ok(), "{name} was not answered: {:?}", done.err());
-            assert!(level_dbfs(&caller.ear().sound()) > -40.0, "the answer to {name} is silent");
-        } else {
-            let mut open = 0;
-            let _ = caller
-                .wait("quiet", Duration::from_secs(9), |event, _| {
-                    match event["type"].as_str() {
-                        Some("input_audio_buffer.speech_started") => open += 1,
-                        Some("input_audio_buffer.speech_stopped") => open -= 1,
-                        _ => {}
-                    }
-                    false
-                })
-                .await;
-            assert_eq!(open, 0, "{name} holds a turn open");
-        }
-        // Whatever it was: the next question is answered.
-        let answer = ask(&mut caller, &spoken(&host, "rms", "Who are you?").await).await;
-        assert!(!answer.transcript.is_empty(), "after {name}");
+    let calls = disturbances(&host).await.into_iter().map(|disturbance| disturb(&host, disturbance));
+    // All at once: they are sessions of their own, and most of the time is spent listening.
+    futures::future::join_all(calls).await;
+}
+
+async fn disturb(host: &Host, (name, sound, is_speech): (&'static str, Vec<f32>, bool)) {
+    let mut caller = call(host).await;
+    if let Some(utterance) = Utterance::new(sound) {
+        caller.say(&utterance);
     }
+    if is_speech {
+        let done = caller.wait_for("response.done", PATIENCE).await;
+        assert!(done.is_ok(), "{name} was not answered: {:?}", done.err());
+        assert!(level_dbfs(&caller.ear().sound()) > -40.0, "the answer to {name} is silent");
+    } else {
+        let mut open = 0;
+        let _ = caller
+            .wait("quiet", Duration::from_secs(9), |event, _| {
+                match event["type"].as_str() {
+                    Some("input_audio_buffer.speech_started") => open += 1,
+                    Some("input_audio_buffer.speech_stopped") => open -= 1,
+                    _ => {}
+                }
+                false
+            })
+            .await;
+        assert_eq!(open, 0, "{name} holds a turn open");
+    }
+    // Whatever it was: the next question is answered.
+    let answer = ask(&mut caller, &spoken(host, "rms", "Who are you?").await).await;
+    assert!(!answer.transcript.is_empty(), "after {name}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
