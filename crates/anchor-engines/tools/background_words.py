@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 COUNT = 5000
+# Abbreviations that are said like a word that is in the list as well.
+ABBREVIATIONS = {"dr", "vs", "etc"}
 HEADER = b"Trie Language Model"
 QUANTISATION_BYTES = 4 + (3 << 16) * 4  # kind, then 16-bit tables: bigram probability and back-off, trigram probability
 
@@ -34,5 +36,5 @@ assert words, "the file does not end with its words"
 
 known = {line.split(" ", 1)[0] for line in (model / "cmudict-en-us.dict").read_text().splitlines()}
 ranked = sorted(zip(probabilities, (word.decode() for word in words)), key=lambda pair: -pair[0])
-kept = [word for _, word in ranked if word in known and re.fullmatch(r"[a-z]+(?:'[a-z]+)?", word)]
+kept = [word for _, word in ranked if word in known - ABBREVIATIONS and re.fullmatch(r"[a-z]+(?:'[a-z]+)?", word)]
 print("\n".join(kept[:COUNT]))

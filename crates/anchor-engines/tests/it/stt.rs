@@ -156,22 +156,24 @@ fn word_errors_are_counted() {
 #[tokio::test]
 async fn questions_about_the_rundown_are_understood() {
     let stt = recogniser();
-    for (voice, bound) in [("rms", 0.20), ("kal16", 0.25), ("awb", 0.28), ("slt", 0.32)] {
+    // All questions in the clearest voice, some in the others: each takes its time.
+    for (voice, every, bound) in [("rms", 1, 0.15), ("kal16", 3, 0.20), ("awb", 3, 0.25), ("slt", 3, 0.25)] {
         let mut heard = Vec::new();
         let (mut spent, mut length) = (Duration::ZERO, 0);
-        for question in QUESTIONS {
+        for question in QUESTIONS.into_iter().step_by(every) {
             let sound = said(voice, question).await;
             let begun = Instant::now();
             heard.push(understood(&*stt, &sound).await);
             spent += begun.elapsed();
             length += sound.len();
         }
-        let rate = word_error_rate(QUESTIONS.into_iter().zip(heard.iter().map(String::as_str)));
-        let exact = QUESTIONS.into_iter().zip(&heard).filter(|(said, heard)| said == heard).count();
+        let rate = word_error_rate(QUESTIONS.into_iter().step_by(every).zip(heard.iter().map(String::as_str)));
+        let exact = QUESTIONS.into_iter().step_by(every).zip(&heard).filter(|(said, heard)| said == heard).count();
         let real_time = spent.as_secs_f32() / (length as f32 / INPUT_RATE as f32);
         println!(
-            "{voice}: {:.1} % word errors, {exact} of 40 exact, {real_time:.2} s for a second of sound",
-            rate * 100.0
+            "{voice}: {:.1} % word errors, {exact} of {} exact, {real_time:.2} s for a second of sound",
+            rate * 100.0,
+            heard.len()
         );
         assert!(rate <= bound, "{voice}: {:.1} % word errors", rate * 100.0);
     }
@@ -255,7 +257,7 @@ async fn what_is_no_speech_has_no_words() {
         ("one sample", vec![0.1]),
         ("digital silence", vec![0.0; 2 * second]),
         ("quiet noise", noise(0.001).take(2 * second).collect()),
-        ("loud noise", noise(0.3).take(2 * second).collect()),
+        ("loud noise", noise(0.1).take(6 * second).collect()),
         ("offset", vec![0.5; 2 * second]),
         ("tone", tone(440.0).collect()),
         ("hum", tone(50.0).collect()),
@@ -285,7 +287,7 @@ async fn bad_sound_is_heard_as_well_as_it_goes() {
 async fn a_turn_may_last_minutes() {
     let stt = recogniser();
     let question = said("rms", "who won the island cup").await;
-    let minutes: Vec<f32> = question.iter().copied().cycle().take(120 * INPUT_RATE as usize).collect();
+    let minutes: Vec<f32> = question.iter().copied().cycle().take(70 * INPUT_RATE as usize).collect();
     let heard = understood(&*stt, &minutes).await;
     let times = heard.matches("island").count();
     let spoken = minutes.len() / question.len();

@@ -67,8 +67,17 @@ functions! {
     base err_set_logfp(*mut c_void);
     base cmd_ln_parse_r(*mut c_void, *const c_void, i32, *mut *mut c_char, i32) -> *mut c_void;
     base cmd_ln_free_r(*mut c_void) -> c_int;
+    base ngram_model_read(*mut c_void, *const c_char, c_int, *mut c_void) -> *mut c_void;
+    base ngram_model_set_init(*mut c_void, *mut *mut c_void, *mut *const c_char, *const f32, i32) -> *mut c_void;
+    base ngram_model_free(*mut c_void) -> c_int;
+    base cmn_live_update(*mut Normaliser);
     sphinx ps_args() -> *const c_void;
     sphinx ps_init(*mut c_void) -> *mut c_void;
+    sphinx ps_get_config(*mut c_void) -> *mut c_void;
+    sphinx ps_get_logmath(*mut c_void) -> *mut c_void;
+    sphinx ps_get_feat(*mut c_void) -> *mut Features;
+    sphinx ps_set_lm(*mut c_void, *const c_char, *mut c_void) -> c_int;
+    sphinx ps_set_search(*mut c_void, *const c_char) -> c_int;
     sphinx ps_free(*mut c_void) -> c_int;
     sphinx ps_start_stream(*mut c_void) -> c_int;
     sphinx ps_start_utt(*mut c_void) -> c_int;
@@ -78,6 +87,47 @@ functions! {
     sphinx ps_seg_next(*mut c_void) -> *mut c_void;
     sphinx ps_seg_word(*mut c_void) -> *const c_char;
     sphinx ps_seg_frames(*mut c_void, *mut c_int, *mut c_int);
+}
+
+/// `NGRAM_AUTO` of `ngram_model.h`: the reader looks at the file.
+const ANY_FORMAT: c_int = 0;
+
+/// Name of the one search a decoder has.
+const SEARCH: &CStr = c"anchor";
+
+/// Frames of 10 ms that the cepstral mean of earlier turns counts for against those of this one. A second: less, and
+/// the first words of a turn set the mean; more, and another speaker is heard in the colour of the last.
+const MEAN_WEIGHT: i32 = 100;
+
+/// `feat_t` of `feat.h` up to the one member that is used.
+#[repr(C)]
+struct Features {
+    refcount: c_int,
+    name: *mut c_char,
+    cepsize: i32,
+    n_stream: i32,
+    stream_len: *mut u32,
+    window_size: i32,
+    n_sv: i32,
+    sv_len: *mut u32,
+    subvecs: *mut *mut i32,
+    sv_buf: *mut f32,
+    sv_dim: i32,
+    cmn: c_int,
+    varnorm: i32,
+    agc: c_int,
+    compute_feat: *const c_void,
+    cmn_struct: *mut Normaliser,
+}
+
+/// `cmn_t` of `cmn.h`.
+#[repr(C)]
+struct Normaliser {
+    mean: *mut f32,
+    variance: *mut f32,
+    sum: *mut f32,
+    frames: i32,
+    length: i32,
 }
 
 /// One word of the best path.
@@ -101,10 +151,15 @@ pub(super) struct Decoder {
 unsafe impl Send for Decoder {}
 
 impl Decoder {
-    /// Reads the models. `arguments` are the options of `cmdln_macro.h`, name and value in turn.
+    /// Reads the models. `arguments` are the options of `cmdln_macro.h`, name and value in turn; `language` are language
+    /// models and their shares, which add up to one.
     ///
     /// The library ends the whole process on some malformed files, so pass only files that were checked or written here.
-    pub(super) fn new(sphinx: &Arc<Sphinx>, arguments: &[(&str, &str)]) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        sphinx: &Arc<Sphinx>,
+        arguments: &[(&str, &str)],
+        language: [(&str, f32); 2],
+    ) -> Result<Self, EngineError> {
         let words = ["pocketsphinx"].into_iter().chain(arguments.iter().flat_map(|(name, value)| [*name, *value]));
         let arguments: Vec<CString> =
             words.map(CString::new).collect::<Result<_, _>>().map_err(|_| failed("an option contains a zero byte"))?;
@@ -123,7 +178,42 @@ impl Decoder {
             decoder
         };
         let decoder = NonNull::new(decoder).ok_or_else(|| failed("it cannot read its models"))?;
-        Ok(Self { sphinx: sphinx.clone(), decoder, _arguments: arguments })
+        let mut decoder = Self { sphinx: sphinx.clone(), decoder, _arguments: arguments };
+        decoder.set_language(language)?;
+        Ok(decoder)
+    }
+
+    /// Makes the interpolation of two language models the decoder's search.
+    fn set_language(&mut self, models: [(&str, f32); 2]) -> Result<(), EngineError> {
+        let call = &self.sphinx.functions;
+        let decoder = self.decoder.as_ptr();
+        // SAFETY: the configuration and the log table belong to the decoder and outlive the calls. Set and search take
+        // references of their own, as reading their counts has shown; ours are given back.
+        unsafe {
+            let (config, logarithms) = ((call.ps_get_config)(decoder), (call.ps_get_logmath)(decoder));
+            let mut read = Vec::new();
+            for (path, _) in models {
+                let path = CString::new(path).map_err(|_| failed("a path contains a zero byte"))?;
+                read.push((call.ngram_model_read)(config, path.as_ptr(), ANY_FORMAT, logarithms));
+            }
+            let whole = read.iter().all(|model| !model.is_null());
+            let mut names = [c"rundown".as_ptr(), c"general".as_ptr()];
+            let shares = models.map(|(_, share)| share);
+            let set = match whole {
+                true => (call.ngram_model_set_init)(config, read.as_mut_ptr(), names.as_mut_ptr(), shares.as_ptr(), 2),
+                false => ptr::null_mut(),
+            };
+            let outcome = match set.is_null() {
+                false => {
+                    (call.ps_set_lm)(decoder, SEARCH.as_ptr(), set).min((call.ps_set_search)(decoder, SEARCH.as_ptr()))
+                }
+                true => -1,
+            };
+            for model in read.into_iter().chain([set]).filter(|model| !model.is_null()) {
+                (call.ngram_model_free)(model);
+            }
+            check(outcome, "it cannot read its language models")
+        }
     }
 
     /// Forgets the noise of the last speaker's room.
@@ -172,6 +262,29 @@ impl Decoder {
             }
         }
         segments
+    }
+
+    /// Lets the cepstral mean follow what is heard from now on: what was heard before counts for [`MEAN_WEIGHT`] frames.
+    ///
+    /// The mean is the long-term colour of voice, microphone and room, which is taken off every frame.
+    pub(super) fn loosen_mean(&mut self) {
+        let normaliser = self.normaliser();
+        for index in 0..usize::try_from(normaliser.length).unwrap_or_default() {
+            // SAFETY: both arrays hold `length` values.
+            unsafe { *normaliser.sum.add(index) = *normaliser.mean.add(index) * MEAN_WEIGHT as f32 };
+        }
+        normaliser.frames = MEAN_WEIGHT;
+    }
+
+    /// Takes the mean over what was heard so far.
+    pub(super) fn follow_mean(&mut self) {
+        // SAFETY: the normaliser is valid.
+        unsafe { (self.sphinx.functions.cmn_live_update)(self.normaliser()) };
+    }
+
+    fn normaliser(&mut self) -> &mut Normaliser {
+        // SAFETY: features and normaliser live as long as the decoder, and their declarations are those of the headers.
+        unsafe { &mut *(*(self.sphinx.functions.ps_get_feat)(self.decoder.as_ptr())).cmn_struct }
     }
 }
 

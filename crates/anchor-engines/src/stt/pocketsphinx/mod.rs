@@ -1,8 +1,10 @@
 //! PocketSphinx: an English recogniser that needs no graphics card and no download, for the commands and topics of the
 //! rundown on air. It is no dictation machine: it hears best what the rundown and a news desk make likely.
 //!
-//! The libraries and the acoustic model are the system's (Debian: `libpocketsphinx3`, `pocketsphinx-en-us`). The language
-//! model is made here, from the rundown, the phrasings in `assets/stt/phrases.txt` and 5000 words of general English.
+//! The libraries, the acoustic model and a language model of general English are the system's (Debian:
+//! `libpocketsphinx3`, `pocketsphinx-en-us`). A second language model is made here from the rundown and the phrasings in
+//! `assets/stt/phrases.txt`; the decoder expects what the two expect together, within a vocabulary of their words: the
+//! rundown's and the 5000 most frequent ones of general English.
 
 mod corpus;
 mod ffi;
@@ -42,7 +44,7 @@ pub const ENTRY: Entry<dyn Stt> = Entry {
 struct Options {
     /// Directory of the model: the acoustic model in `en-us`, the dictionary in `cmudict-en-us.dict`.
     model: PathBuf,
-    /// Turns that may be recognised at the same time; each takes about 20 MB.
+    /// Turns that may be recognised at the same time; each takes about 60 MB.
     most_turns: usize,
 }
 

@@ -14,7 +14,7 @@ const PARTIAL_EVERY: usize = INPUT_RATE as usize / 10;
 const LONGEST_UTTERANCE: usize = 30 * INPUT_RATE as usize;
 
 /// Longest word in frames of 10 ms: this many, and some for each letter. Measured on four voices, whose words stay under
-/// 16 + 12 a letter; noise of one second is above 43 + 12 a letter.
+/// 16 + 12 a letter; those of noise last 45 and more + 12 a letter.
 const LONGEST_WORD_FRAMES: u32 = 36;
 const LONGEST_LETTER_FRAMES: u32 = 12;
 
@@ -33,6 +33,8 @@ pub(super) fn recognise(
         said: String::new(),
         shown: String::new(),
     };
+    // The decoder comes from another turn, perhaps of another speaker in another room.
+    turn.decoder.loosen_mean();
     turn.decoder.start_stream()?;
     turn.decoder.start()?;
     let outcome = turn.listen(frames, sink);
@@ -65,6 +67,7 @@ impl Turn<'_> {
                 self.push(piece)?;
                 if self.since_partial >= PARTIAL_EVERY {
                     self.since_partial = 0;
+                    self.decoder.follow_mean();
                     let text = self.text();
                     if text != self.shown {
                         sink.send(SttEvent::Partial(text.clone()))?;
@@ -100,13 +103,25 @@ impl Turn<'_> {
     /// All words so far.
     fn text(&mut self) -> String {
         let segments = self.decoder.segments();
-        let words: Vec<&str> = segments.iter().filter_map(spoken).collect();
-        if words.is_empty() || segments.iter().all(|segment| spoken(segment).is_none() || drawn_out(segment)) {
-            return self.said.clone();
-        }
+        let words = if is_noise(&segments) { Vec::new() } else { segments.iter().filter_map(spoken).collect() };
         let said = Some(self.said.as_str()).filter(|said| !said.is_empty());
         said.into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether most of what was taken for words lasts longer than anybody draws a word out. Steady noise comes out so, since
+/// no word ends while nothing changes; its acoustic score is no worse than that of speech. A short burst can still pass
+/// for a short word: keeping it out is the voice activity detector's part.
+fn is_noise(segments: &[Segment]) -> bool {
+    let (mut drawn_out, mut all) = (0, 0);
+    for segment in segments {
+        let Some(word) = spoken(segment) else { continue };
+        all += segment.frames;
+        if segment.frames > LONGEST_WORD_FRAMES + LONGEST_LETTER_FRAMES * word.len() as u32 {
+            drawn_out += segment.frames;
+        }
+    }
+    drawn_out * 2 > all
 }
 
 /// The word a person would write down: no silence, no noise, no number of a pronunciation.
@@ -116,13 +131,6 @@ fn spoken(segment: &Segment) -> Option<&str> {
         return None;
     }
     Some(word.split_once('(').map_or(word, |(word, _)| word))
-}
-
-/// Whether a word lasts longer than anybody draws it out. Steady noise comes out as one such word, since no word of the
-/// vocabulary ends while nothing changes; its acoustic score is no worse than that of speech.
-fn drawn_out(segment: &Segment) -> bool {
-    let letters = spoken(segment).map_or(0, |word| word.len() as u32);
-    segment.frames > LONGEST_WORD_FRAMES + letters * LONGEST_LETTER_FRAMES
 }
 
 /// Noise of one step of the converter: the decoder takes logarithms, and digital silence has none.
