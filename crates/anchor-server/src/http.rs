@@ -13,8 +13,11 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use serde_json::json;
@@ -22,13 +25,21 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tower_http::trace::TraceLayer;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::realtime::websocket::{Handshake, MESSAGE_MAX, WebSocketTransport};
 use crate::{App, ServeError, metrics, page, session, studio};
 
 /// How long open sessions and requests may take to end after the server was told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection has this long to say what it wants, at first and between two requests; one that says nothing only holds
+/// a place.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Wait before the next connection is taken where the last could not be: the process may be out of file handles, and
+/// gets them back as others end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the routes share.
 struct Server {
@@ -56,7 +67,7 @@ pub(crate) async fn serve(
         closing: closing.clone(),
         metrics: metrics::recorder(),
     });
-    tokio::spawn(keep_up(server.metrics.clone(), closing.clone()));
+    tokio::spawn(keep_up(server.metrics.clone(), closing));
     let router = Router::new()
         .route("/v1/realtime", any(realtime))
         .route("/healthz", get(async || "ok\n"))
@@ -66,31 +77,54 @@ pub(crate) async fn serve(
         .layer(TraceLayer::new_for_http())
         .with_state(server);
 
-    // Small messages go out as they are written; waiting to fill a packet would be heard.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection stays with delayed packets");
-        }
-    });
-    let mut closed = closing;
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        info!("shutting down");
-        // There are receivers: the one waited on below, at least.
-        let _ = close.send(true);
-    });
-    let mut serving = std::pin::pin!(serving.into_future());
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        // An error means that the shutdown is under way already.
-        _ = closed.wait_for(|closing| *closing) => {}
-    }
+    let connections = accept(listener, router, shutdown).await;
+    info!("shutting down");
+    // There are receivers: the one of the upkeep, at least.
+    let _ = close.send(true);
     // Sessions have left the HTTP server's hands and are waited for by their seats.
-    let all = async { tokio::join!(serving, seats.acquire_many(u32::try_from(most).unwrap_or(u32::MAX))) };
+    let seats = seats.acquire_many(u32::try_from(most).unwrap_or(u32::MAX));
+    let all = async { tokio::join!(connections.shutdown(), seats) };
     if timeout(SHUTDOWN_PATIENCE, all).await.is_err() {
         info!("connections that did not end in time were cut");
     }
     Ok(())
+}
+
+/// Takes connections until `shutdown` completes, and returns those that are open then.
+async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_PATIENCE);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => return connections,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small messages go out as they are written; waiting to fill a packet would be heard.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "a connection stays with delayed packets");
+        }
+        let (http, service, watcher) = (http.clone(), TowerToHyperService::new(router.clone()), connections.watcher());
+        tokio::spawn(async move {
+            // The patience for a request's head begins with its first byte, so that byte is waited for here.
+            if timeout(REQUEST_PATIENCE, stream.peek(&mut [0])).await.is_err() {
+                return;
+            }
+            let connection = watcher.watch(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection broke");
+            }
+        });
+    }
 }
 
 /// Folds measurements into their histograms between two visits of Prometheus.

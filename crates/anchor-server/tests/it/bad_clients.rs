@@ -7,6 +7,7 @@ use anchor_server::Limits;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::engines::ENDLESS;
@@ -139,4 +140,18 @@ async fn a_client_that_does_not_read_is_disconnected() {
         assert_eq!(u16::from(frame.code), 1008);
         assert!(frame.reason.contains("not read in time"), "{frame:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_asks_for_nothing_is_not_kept() {
+    let server = Server::start().await;
+    let connections = ["", "GET /v1/realtime HTTP/1.1\r\nhost: a"].map(async |beginning| {
+        let mut connection = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        connection.write_all(beginning.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // The server's patience, and a little of ours.
+        let ended = tokio::time::timeout(Duration::from_secs(20), connection.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "the connection is still open after {beginning:?}");
+    });
+    futures::future::join_all(connections).await;
 }
