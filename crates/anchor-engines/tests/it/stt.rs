@@ -231,7 +231,7 @@ async fn a_new_rundown_brings_its_names_with_the_next_turn() {
     let news = "# News\n\n## Zanthorpe gets a new mayor\nZanthorpe has elected Wilkobar as its mayor.\n";
     rundown.send_replace(on_air(news, 2));
     let after = understood(&*stt, &sound).await;
-    assert_eq!(after, "tell me about zanthorpe wilkobar");
+    assert!(after.contains("zanthorpe") && after.contains("wilkobar"), "{after}");
 }
 
 #[tokio::test]

@@ -13,9 +13,14 @@ const PARTIAL_EVERY: usize = INPUT_RATE as usize / 10;
 /// several.
 const LONGEST_UTTERANCE: usize = 30 * INPUT_RATE as usize;
 
-/// Longest word in frames of 10 ms: this many, and some for each letter. Measured on four voices, whose words stay under
-/// 16 + 12 a letter; those of noise last 45 and more + 12 a letter.
-const LONGEST_WORD_FRAMES: u32 = 36;
+/// A turn is steady sound if, of at least so many windows of 100 ms, the loudest has at most so many times the power of the
+/// quietest: 6 dB. White noise stays within 1 dB; a syllable spans 20.
+const STEADY_WINDOWS: usize = 3;
+const STEADY_POWER_RATIO: f32 = 4.0;
+
+/// Longest word in frames of 10 ms: this many, and some for each letter. Measured on four voices: words of questions stay
+/// under 16 + 12 a letter, a lone "yes" or "next" under 20; most of what noise is taken for lies above 30.
+const LONGEST_WORD_FRAMES: u32 = 28;
 const LONGEST_LETTER_FRAMES: u32 = 12;
 
 /// Recognises one turn.
@@ -27,6 +32,7 @@ pub(super) fn recognise(
     let mut turn = Turn {
         decoder,
         noise: Noise(1),
+        loudness: Loudness::default(),
         pcm: Vec::new(),
         in_utterance: 0,
         since_partial: 0,
@@ -49,6 +55,7 @@ pub(super) fn recognise(
 struct Turn<'a> {
     decoder: &'a mut Decoder,
     noise: Noise,
+    loudness: Loudness,
     pcm: Vec<i16>,
     /// Samples given to the utterance.
     in_utterance: usize,
@@ -68,6 +75,7 @@ impl Turn<'_> {
                 if self.since_partial >= PARTIAL_EVERY {
                     self.since_partial = 0;
                     self.decoder.follow_mean();
+                    self.loudness.end_window();
                     let text = self.text();
                     if text != self.shown {
                         sink.send(SttEvent::Partial(text.clone()))?;
@@ -86,6 +94,7 @@ impl Turn<'_> {
             self.in_utterance = 0;
             self.decoder.start()?;
         }
+        self.loudness.push(piece);
         self.pcm.clear();
         let noise = &mut self.noise;
         self.pcm.extend(
@@ -103,16 +112,20 @@ impl Turn<'_> {
     /// All words so far.
     fn text(&mut self) -> String {
         let segments = self.decoder.segments();
-        let words = if is_noise(&segments) { Vec::new() } else { segments.iter().filter_map(spoken).collect() };
+        let words = if self.loudness.is_steady() || is_drawn_out(&segments) {
+            Vec::new()
+        } else {
+            segments.iter().filter_map(spoken).collect()
+        };
         let said = Some(self.said.as_str()).filter(|said| !said.is_empty());
         said.into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Whether most of what was taken for words lasts longer than anybody draws a word out. Steady noise comes out so, since
-/// no word ends while nothing changes; its acoustic score is no worse than that of speech. A short burst can still pass
-/// for a short word: keeping it out is the voice activity detector's part.
-fn is_noise(segments: &[Segment]) -> bool {
+/// Whether most of what was taken for words lasts longer than anybody draws a word out. Noise comes out so, since no word
+/// ends while nothing changes; its acoustic score is no worse than that of speech. A short burst can still pass for a
+/// short word: keeping it out is the voice activity detector's part.
+fn is_drawn_out(segments: &[Segment]) -> bool {
     let (mut drawn_out, mut all) = (0, 0);
     for segment in segments {
         let Some(word) = spoken(segment) else { continue };
@@ -131,6 +144,40 @@ fn spoken(segment: &Segment) -> Option<&str> {
         return None;
     }
     Some(word.split_once('(').map_or(word, |(word, _)| word))
+}
+
+/// How the loudness of a turn moves. Speech rises and falls with every syllable; noise, hum and tones do not.
+#[derive(Default)]
+struct Loudness {
+    sum: f32,
+    energy: f32,
+    samples: usize,
+    windows: usize,
+    quietest: f32,
+    loudest: f32,
+}
+
+impl Loudness {
+    fn push(&mut self, piece: &[f32]) {
+        self.sum += piece.iter().sum::<f32>();
+        self.energy += piece.iter().map(|sample| sample * sample).sum::<f32>();
+        self.samples += piece.len();
+    }
+
+    /// Compares what was pushed since the last window with all windows before.
+    fn end_window(&mut self) {
+        let samples = self.samples.max(1) as f32;
+        // Without the offset of a cheap converter, which does not move either.
+        let power = (self.energy / samples - (self.sum / samples).powi(2)).max(0.0);
+        let first = self.windows == 0;
+        self.quietest = if first { power } else { self.quietest.min(power) };
+        self.loudest = self.loudest.max(power);
+        *self = Self { sum: 0.0, energy: 0.0, samples: 0, windows: self.windows + 1, ..*self };
+    }
+
+    fn is_steady(&self) -> bool {
+        self.windows >= STEADY_WINDOWS && self.loudest <= self.quietest * STEADY_POWER_RATIO
+    }
 }
 
 /// Noise of one step of the converter: the decoder takes logarithms, and digital silence has none.
