@@ -210,7 +210,7 @@ fn what_is_said_is_a_wav_file_on_disk_or_on_standard_output() {
 #[test]
 fn what_is_said_is_understood() {
     let place = Place::new("roundtrip");
-    for (voice, question) in [("awb", "what are the headlines"), ("rms", "what is the weather going to be")] {
+    for (voice, question) in [("awb", "what are the headlines"), ("rms", "what will the weather be like tomorrow")] {
         let said = place.run(&["say", question, "--voice", voice]).stdout;
         assert_eq!(place.run_with_input(&["transcribe", "-"], &said).ok().trim(), question, "{voice}");
     }
