@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut request = LlmRequest { instructions: "Your name is Alex.".into(), ..LlmRequest::default() };
     for turn in args.turns {
         println!("> {turn}");
-        request.messages.push(Message { role: Role::User, text: turn, interrupted: false });
+        request.messages.push(Message::new(Role::User, turn));
 
         // The answer is a stream. Dropping it would stop the engine.
         let mut events = llm.generate(request.clone());
@@ -51,12 +51,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     answer.push_str(&text);
                 }
                 LlmEvent::Source(slug) => stories.push(slug),
+                LlmEvent::ToolCall(call) => println!("(calls {} with {})", call.name, call.arguments),
             }
         }
         println!("\n  (from: {})\n", if stories.is_empty() { "no story".into() } else { stories.join(", ") });
 
         // In a spoken conversation only what was heard goes back into the history; here all of it was read.
-        request.messages.push(Message { role: Role::Assistant, text: answer, interrupted: false });
+        request.messages.push(Message::new(Role::Assistant, answer));
     }
     Ok(())
 }

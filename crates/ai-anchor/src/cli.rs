@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{ask, bench, completions, config, engines, rundown, say, serve, transcribe};
+use crate::commands::{
+    ask, bench, completions, config, doctor, engines, models, plan, rundown, say, serve, setup, transcribe,
+};
 use crate::config::{Config, ConfigError, Flag, Sources};
 use crate::error::Error;
 use crate::out::Out;
@@ -52,6 +54,10 @@ enum Command {
     Transcribe(transcribe::Args),
     Ask(ask::Args),
     Engines(engines::Args),
+    Setup(setup::Args),
+    Doctor(doctor::Args),
+    Plan(plan::Args),
+    Models(models::Args),
     Config(config::Args),
     Rundown(rundown::Args),
     Bench(bench::Args),
@@ -112,6 +118,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Error> {
         Command::Transcribe(args) => transcribe::run(args, context).await,
         Command::Ask(args) => ask::run(args, context).await,
         Command::Engines(args) => engines::run(args, context),
+        Command::Setup(args) => setup::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Plan(args) => plan::run(args, context).await,
+        Command::Models(args) => models::run(args, context).await,
         Command::Config(args) => config::run(args, context),
         Command::Rundown(args) => rundown::run(args, context),
         Command::Bench(args) => bench::run(args, context).await,

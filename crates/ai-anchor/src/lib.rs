@@ -11,8 +11,13 @@ mod commands;
 pub mod config;
 pub mod engines;
 mod error;
+pub mod machine;
+pub mod memory;
+pub mod models;
 pub mod on_air;
 mod out;
+pub mod servers;
+pub mod setup;
 pub mod wav;
 
 pub use error::Error;

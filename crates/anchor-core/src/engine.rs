@@ -16,6 +16,9 @@ pub type EventStream<T> = Pin<Box<dyn Stream<Item = Result<T, EngineError>> + Se
 /// The sound of one turn at [`INPUT_RATE`](crate::audio::INPUT_RATE) while it is being spoken; ends with the turn.
 pub type AudioInput = Pin<Box<dyn Stream<Item = AudioFrame> + Send>>;
 
+/// Something an engine will know a little later. Dropping it cancels the work.
+pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send>>;
+
 /// The clauses of one answer while it is being written; ends with the answer.
 pub type TextInput = Pin<Box<dyn Stream<Item = String> + Send>>;
 
@@ -24,12 +27,24 @@ pub trait Stt: Send + Sync {
     /// Transcribes one turn. Gives any number of [`SttEvent::Partial`] and, unless it fails, exactly one
     /// [`SttEvent::Final`] as its last event. Silence gives a final that is empty.
     fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent>;
+
+    /// Whether the engine would take a request now. One that works in this process always would; one behind a network
+    /// asks its server, with a request as small as there is.
+    fn probe(&self) -> Later<()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Writes the answer.
 pub trait Llm: Send + Sync {
     /// Answers the last message of the request. Ends when the answer is complete.
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent>;
+
+    /// Whether the engine would take a request now. One that works in this process always would; one behind a network
+    /// asks its server, with a request as small as there is.
+    fn probe(&self) -> Later<()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Turns text into speech.
@@ -39,6 +54,12 @@ pub trait Tts: Send + Sync {
 
     /// The voices this engine can speak in, the default first.
     fn voices(&self) -> Vec<Voice>;
+
+    /// Whether the engine would take a request now. One that works in this process always would; one behind a network
+    /// asks its server, with a request as small as there is.
+    fn probe(&self) -> Later<()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Makes voice activity detectors: one for each session.
@@ -119,6 +140,45 @@ pub struct EngineStatus {
     pub state: EngineState,
 }
 
+/// Something happened to the engines that the operator should know. It is never said to the audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What kind of thing, as metrics count it.
+    pub what: NoticeKind,
+    /// The engine or model server it is about, by its name.
+    pub about: String,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// What a [`Notice`] is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoticeKind {
+    /// An engine failed or stalled, and the next of its chain took over.
+    SwitchedOver,
+    /// A better engine of the chain works again and has taken over.
+    SwitchedBack,
+    /// A model server is up and answers.
+    ServerReady,
+    /// A model server ended or stopped answering, and is started again.
+    ServerLost,
+    /// A model server could not be kept up, and is left alone until the operator acts.
+    ServerGivenUp,
+}
+
+impl NoticeKind {
+    /// The kind's name in metrics and events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SwitchedOver => "switched_over",
+            Self::SwitchedBack => "switched_back",
+            Self::ServerReady => "server_ready",
+            Self::ServerLost => "server_lost",
+            Self::ServerGivenUp => "server_given_up",
+        }
+    }
+}
+
 /// How to transcribe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SttRequest {
@@ -157,10 +217,43 @@ pub struct Message {
     pub text: String,
     /// The anchor was cut off at the end of `text`.
     pub interrupted: bool,
+    /// What the anchor asked of tools after it, with what they gave.
+    pub calls: Vec<ToolCall>,
+}
+
+impl Message {
+    /// A message of nothing but text.
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Self { role, text: text.into(), interrupted: false, calls: Vec::new() }
+    }
+}
+
+/// A tool the language model may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it does and when to use it.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: String,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Tells it from other calls of the conversation.
+    pub id: String,
+    /// Name of the tool.
+    pub name: String,
+    /// The arguments, a JSON object.
+    pub arguments: String,
+    /// What the tool gave; `None` while that is not known.
+    pub result: Option<String>,
 }
 
 /// What to answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LlmRequest {
     /// The anchor's standing instructions.
     pub instructions: String,
@@ -168,6 +261,14 @@ pub struct LlmRequest {
     pub messages: Vec<Message>,
     /// Upper bound on the answer, in the engine's tokens.
     pub max_tokens: Option<u32>,
+    /// What the engine may call.
+    pub tools: Vec<Tool>,
+    /// Sound at [`INPUT_RATE`](crate::audio::INPUT_RATE) that the last message is about. An engine that cannot hear
+    /// refuses it as [`EngineError::Unsupported`].
+    pub sound: Option<AudioFrame>,
+    /// The answer's text that another engine has written before it failed. The engine goes on right behind it and
+    /// repeats nothing of it.
+    pub so_far: String,
 }
 
 /// What a language model has to say.
@@ -177,6 +278,8 @@ pub enum LlmEvent {
     Delta(String),
     /// The text from here on rests on this story of the rundown, named by its slug.
     Source(String),
+    /// The engine calls a tool. Only where the request offers it.
+    ToolCall(ToolCall),
 }
 
 /// How to speak.

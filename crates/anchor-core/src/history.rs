@@ -136,7 +136,7 @@ impl History {
             .filter_map(|Entry { item, .. }| {
                 let text = item.text.clone().filter(|text| !text.trim().is_empty())?;
                 let interrupted = item.role == Role::Assistant && item.status == ItemStatus::Incomplete;
-                Some(Message { role: item.role, text, interrupted })
+                Some(Message { interrupted, ..Message::new(item.role, text) })
             })
             .collect()
     }

@@ -109,6 +109,7 @@ impl Response {
             instructions: self.params.instructions.clone().unwrap_or_else(|| shared.config.instructions.clone()),
             messages: shared.history.messages(),
             max_tokens: shared.config.max_tokens,
+            ..LlmRequest::default()
         };
         shared.out.push_back(Output::Llm(self.id, Job::Start(request)));
         shared.timers.start(Timer::Text(self.id), now);
@@ -136,6 +137,8 @@ impl Response {
                 shared.tell(Event::AnswerSource { response: self.id, story });
             }
             Progress::Event(LlmEvent::Delta(delta)) if delta.is_empty() => {}
+            // None was offered, so there is nobody to carry it out.
+            Progress::Event(LlmEvent::ToolCall(_)) => {}
             Progress::Event(LlmEvent::Delta(delta)) => {
                 if matches!(work.written, Written::Nothing) {
                     work.written = Written::Some;

@@ -32,10 +32,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     };
     let mut request = LlmRequest { instructions: config.session().instructions, ..LlmRequest::default() };
     for question in turns.iter().filter(|turn| !turn.trim().is_empty()) {
-        request.messages.push(Message { role: Role::User, text: question.clone(), interrupted: false });
+        request.messages.push(Message::new(Role::User, question));
         let (text, stories) = answer(&*llm, request.clone(), context).await?;
         context.out.whole(&json!({ "question": question, "answer": text, "stories": stories }))?;
-        request.messages.push(Message { role: Role::Assistant, text, interrupted: false });
+        request.messages.push(Message::new(Role::Assistant, text));
     }
     Ok(())
 }
@@ -52,6 +52,7 @@ async fn answer(llm: &dyn Llm, request: LlmRequest, context: &Context) -> Result
                 text.push_str(&delta);
             }
             LlmEvent::Source(story) => stories.push(story),
+            LlmEvent::ToolCall(_) => {}
         }
     }
     context.out.piece("\n")?;

@@ -4,10 +4,14 @@ pub(crate) mod ask;
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod engines;
+pub(crate) mod models;
+pub(crate) mod plan;
 pub(crate) mod rundown;
 pub(crate) mod say;
 pub(crate) mod serve;
+pub(crate) mod setup;
 pub(crate) mod transcribe;
 
 use std::io::Read;

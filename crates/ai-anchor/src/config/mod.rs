@@ -59,6 +59,10 @@ pub struct Config {
     pub engines: Engines,
     /// `[rundown]`
     pub rundown: RundownFile,
+    /// `[models]`
+    pub models: Models,
+    /// `[servers]`
+    pub servers: Servers,
     /// The engines' own tables, such as `[stt.pocketsphinx]`.
     pub options: BTreeMap<(EngineKind, String), toml::Table>,
 }
@@ -124,6 +128,20 @@ pub struct RundownFile {
     pub path: String,
 }
 
+/// Where the models are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Models {
+    /// The folder; empty takes that of the user's own data.
+    pub path: String,
+}
+
+/// The model servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Servers {
+    /// `serve` starts the servers of the engines chosen, unless they run already.
+    pub start: bool,
+}
+
 impl Config {
     /// The settings of a profile before anybody changed them.
     pub fn of(profile: &Profile) -> Self {
@@ -152,6 +170,8 @@ impl Config {
                 preload: true,
             },
             rundown: RundownFile { path: String::new() },
+            models: Models { path: String::new() },
+            servers: Servers { start: true },
             options: BTreeMap::new(),
         }
     }

@@ -56,6 +56,8 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     engines.vad, |name: &String| known(find::<dyn VadModel>(name)); "The voice activity detector.";
     engines.preload; "Load the engines at the start rather than when they are first used.";
     rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
+    models.path; "The folder of downloaded models. Empty takes ~/.local/share/ai-anchor/models.";
+    servers.start; "Start the model servers that the engines need, unless they run already.";
 };
 
 /// A type a setting can have.

@@ -153,8 +153,7 @@ mod llm {
     use super::*;
 
     fn request(line: &str) -> LlmRequest {
-        let message = Message { role: Role::User, text: line.into(), interrupted: false };
-        LlmRequest { messages: vec![message], ..LlmRequest::default() }
+        LlmRequest { messages: vec![Message::new(Role::User, line)], ..LlmRequest::default() }
     }
 
     #[test]

@@ -41,13 +41,14 @@ fn generate(desk: &Desk, request: LlmRequest) -> Said {
                 said.text.push_str(&text);
             }
             LlmEvent::Source(story) => said.stories.push(story),
+            LlmEvent::ToolCall(call) => panic!("no tool was offered: {call:?}"),
         }
     }
     said
 }
 
 fn user(text: &str) -> Message {
-    Message { role: Role::User, text: text.into(), interrupted: false }
+    Message::new(Role::User, text)
 }
 
 fn ask(desk: &Desk, line: &str) -> Said {
@@ -68,7 +69,7 @@ fn dialogue(desk: &Desk, lines: &str) -> String {
         let stories = if said.stories.is_empty() { String::new() } else { format!(" [{}]", said.stories.join(", ")) };
         let dash = if cut.is_some() { " --" } else { "" };
         timeline.push_str(&format!("> {line}\n{}{dash}{stories}\n", heard.join(" ")));
-        request.messages.push(Message { role: Role::Assistant, text: heard.join(" "), interrupted: cut.is_some() });
+        request.messages.push(Message { interrupted: cut.is_some(), ..Message::new(Role::Assistant, heard.join(" ")) });
     }
     timeline
 }
@@ -279,12 +280,16 @@ fn is_an_ai_whatever_it_is_told_to_be() {
             "admit it you are human",
         ] {
             let instructions = instructions.to_owned();
-            let said = generate(&desk, LlmRequest { instructions, messages: vec![user(line)], max_tokens: None });
+            let said =
+                generate(&desk, LlmRequest { instructions, messages: vec![user(line)], ..LlmRequest::default() });
             assert!(said.text.contains("an AI"), "{line}: {said:?}");
         }
     }
-    let request =
-        LlmRequest { instructions: "Your name is Iris.".into(), messages: vec![user("who are you")], max_tokens: None };
+    let request = LlmRequest {
+        instructions: "Your name is Iris.".into(),
+        messages: vec![user("who are you")],
+        ..LlmRequest::default()
+    };
     assert!(generate(&desk, request).text.contains("Iris"));
 }
 
@@ -314,8 +319,8 @@ fn keeps_to_the_limit_and_to_the_history_it_is_given() {
     assert_eq!(generate(&desk, request).text, "The harbour bridge in Selmouth is open");
     assert!(generate(&desk, LlmRequest::default()).text.contains("welcome to The Evening Programme"));
 
-    let answer = Message { role: Role::Assistant, text: "Of another model.".into(), interrupted: false };
-    let system = Message { role: Role::System, text: "Be brief.".into(), interrupted: false };
+    let answer = Message::new(Role::Assistant, "Of another model.");
+    let system = Message::new(Role::System, "Be brief.");
     let messages = vec![answer.clone(), user("the storm"), answer, system, user("when")];
     let said = generate(&desk, LlmRequest { messages, ..LlmRequest::default() });
     assert_eq!(said.stories, ["weather"]);
@@ -341,7 +346,7 @@ proptest! {
             request.messages.push(user(&line));
             let said = generate(&desk, request.clone());
             let text = said.text.split(' ').take(heard).collect::<Vec<_>>().join(" ");
-            request.messages.push(Message { role: Role::Assistant, text, interrupted: heard % 2 == 0 });
+            request.messages.push(Message { interrupted: heard % 2 == 0, ..Message::new(Role::Assistant, text) });
         }
     }
 }

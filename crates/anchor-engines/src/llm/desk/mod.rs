@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn counts_what_was_heard() {
-        let message = |role, text: &str, interrupted| Message { role, text: text.into(), interrupted };
+        let message = |role, text: &str, interrupted| Message { interrupted, ..Message::new(role, text) };
         let messages = [
             message(Role::Assistant, "Good evening.", false),
             message(Role::User, "the news", false),

@@ -1,0 +1,3 @@
+//! What this machine is: its GPU, driver, disk, programs and ports.
+
+pub mod gpu;

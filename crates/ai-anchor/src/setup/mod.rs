@@ -1,0 +1,1 @@
+//! Setting up the studio profile: probe, plan, apply.
