@@ -10,6 +10,9 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+pub mod breaker;
+mod generate;
+mod http;
 pub mod llm;
 pub mod loudness;
 pub mod numbers;

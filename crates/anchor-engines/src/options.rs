@@ -11,12 +11,24 @@ const ALIKE: f64 = 0.7;
 /// `T` derives `Deserialize` with `#[serde(deny_unknown_fields, default)]`. An unknown key is an error that names the
 /// nearest valid one; so is a value of the wrong type.
 pub fn parse<T: DeserializeOwned>(engine: &'static str, options: &toml::Table) -> Result<T, EngineError> {
+    parse_beside(engine, options, &[])
+}
+
+/// As [`parse`], where `others` are valid keys, too, and read elsewhere.
+pub(crate) fn parse_beside<T: DeserializeOwned>(
+    engine: &'static str,
+    options: &toml::Table,
+    others: &[&str],
+) -> Result<T, EngineError> {
     T::deserialize(options.clone()).map_err(|error| match unknown_key(error.message()) {
-        Some((unknown, valid)) => EngineError::Unavailable {
-            engine,
-            reason: format!("its options have no key `{unknown}`"),
-            remedy: instead_of(unknown, &valid),
-        },
+        Some((unknown, mut valid)) => {
+            valid.extend(others);
+            EngineError::Unavailable {
+                engine,
+                reason: format!("its options have no key `{unknown}`"),
+                remedy: instead_of(unknown, &valid),
+            }
+        }
         None => EngineError::Unavailable {
             engine,
             reason: format!("its options cannot be read: {}", one_line(&error.to_string())),

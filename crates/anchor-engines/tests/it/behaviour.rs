@@ -1,5 +1,6 @@
 //! What every engine of a table has to do, whatever it is.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::sync::watch;
 
+use crate::servers::{self, Server};
+
 /// Far longer than any engine of these tables needs, so that only one that hangs meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -18,8 +21,25 @@ fn context(options: &str) -> LoadContext {
     LoadContext { rundown: watch::channel(OnAir::default()).1, options: options.parse().expect("a table") }
 }
 
-fn load<E: ?Sized>(entry: &Entry<E>) -> Arc<E> {
-    (entry.load)(&context("")).unwrap_or_else(|error| panic!("{}: {error}", entry.name))
+/// An engine with the server it needs, if it needs one.
+struct Loaded<E: ?Sized> {
+    engine: Arc<E>,
+    _server: Option<Server>,
+}
+
+impl<E: ?Sized> Deref for Loaded<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.engine
+    }
+}
+
+async fn load<E: ?Sized>(entry: &Entry<E>) -> Loaded<E> {
+    let server = if entry.needs.network { Some(servers::stand_in(entry.name).await) } else { None };
+    let options = server.as_ref().map_or_else(String::new, Server::options);
+    let engine = (entry.load)(&context(&options)).unwrap_or_else(|error| panic!("{}: {error}", entry.name));
+    Loaded { engine, _server: server }
 }
 
 fn refuses_unknown_options<E: ?Sized>(table: &[Entry<E>]) {
@@ -45,10 +65,10 @@ mod tts {
         refuses_unknown_options(TTS);
     }
 
-    #[test]
-    fn there_is_a_voice() {
+    #[tokio::test]
+    async fn there_is_a_voice() {
         for entry in TTS {
-            let voices = load(entry).voices();
+            let voices = load(entry).await.voices();
             assert!(!voices.is_empty(), "{}", entry.name);
             for voice in voices {
                 assert_eq!(voice.language.len(), 2, "{}: {voice:?}", entry.name);
@@ -60,7 +80,7 @@ mod tts {
     #[tokio::test]
     async fn each_clause_is_spoken_in_turn_and_ended_once() {
         for entry in TTS {
-            let engine = load(entry);
+            let engine = load(entry).await;
             let (text, clauses) = mpsc::unbounded();
             let mut events = engine.speak(TtsRequest::default(), clauses.boxed());
             for _ in 0..3 {
@@ -88,7 +108,7 @@ mod tts {
     #[tokio::test]
     async fn what_has_no_sound_is_only_ended() {
         for entry in TTS {
-            let engine = load(entry);
+            let engine = load(entry).await;
             let silent = ["", " ", "...", "\u{2014}", "\n\t", "?!", "\u{1f600}", "\0"].map(str::to_owned);
             let events = engine.speak(TtsRequest::default(), futures::stream::iter(silent.clone()).boxed());
             let events: Vec<_> = within(entry.name, events.collect()).await;
@@ -101,7 +121,7 @@ mod tts {
     #[tokio::test]
     async fn dropping_the_stream_stops_the_work() {
         for entry in TTS {
-            let engine = load(entry);
+            let engine = load(entry).await;
             // Dropped before anything, while speaking, and while waiting for a clause that never comes.
             for heard in [0, 1, 5] {
                 let (text, clauses) = mpsc::unbounded();
@@ -137,7 +157,7 @@ mod tts {
     #[tokio::test]
     async fn a_voice_nobody_has_is_an_error_and_the_engine_lives_on() {
         for entry in TTS {
-            let engine = load(entry);
+            let engine = load(entry).await;
             let request = TtsRequest { voice: Some("no such voice".into()), speed: 1.0 };
             let events = engine.speak(request, futures::stream::iter([CLAUSE.to_owned()]).boxed());
             let events: Vec<_> = within(entry.name, events.collect()).await;
@@ -164,7 +184,7 @@ mod llm {
     #[tokio::test]
     async fn every_line_is_answered_even_an_empty_one() {
         for entry in LLM {
-            let llm = load(entry);
+            let llm = load(entry).await;
             for request in [request("what is in the news"), request(""), LlmRequest::default()] {
                 let events = within(entry.name, llm.generate(request).collect::<Vec<_>>()).await;
                 assert!(events.iter().all(Result::is_ok), "{}: {events:?}", entry.name);
@@ -177,7 +197,7 @@ mod llm {
     #[tokio::test]
     async fn dropping_the_stream_does_no_harm() {
         for entry in LLM {
-            let llm = load(entry);
+            let llm = load(entry).await;
             drop(llm.generate(request("what is in the news")));
             assert!(within(entry.name, llm.generate(request("hello")).next()).await.is_some(), "{}", entry.name);
         }
@@ -192,11 +212,11 @@ mod vad {
         refuses_unknown_options(VAD);
     }
 
-    #[test]
-    fn pieces_of_any_size_give_what_the_whole_gives() {
+    #[tokio::test]
+    async fn pieces_of_any_size_give_what_the_whole_gives() {
         let sound: Vec<f32> = (0..20_000).map(|n| (n as f32 * 0.05).sin() * (n as f32 * 0.0007).sin() * 0.3).collect();
         for entry in VAD {
-            let model = load(entry);
+            let model = load(entry).await;
             let heard = |size: usize| {
                 let mut detector = model.start();
                 sound.chunks(size).filter_map(|piece| detector.push(piece)).collect::<Vec<f32>>()
@@ -212,10 +232,10 @@ mod vad {
         }
     }
 
-    #[test]
-    fn garbage_is_not_speech_and_does_no_lasting_harm() {
+    #[tokio::test]
+    async fn garbage_is_not_speech_and_does_no_lasting_harm() {
         for entry in VAD {
-            let model = load(entry);
+            let model = load(entry).await;
             let (mut hurt, mut fresh) = (model.start(), model.start());
             for garbage in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e30] {
                 let probability = hurt.push(&[garbage; 16_000]).expect(entry.name);

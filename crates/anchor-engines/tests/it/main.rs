@@ -3,11 +3,13 @@
     clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
+    unreachable_pub,
     reason = "a helper of tests fails and prints as they do"
 )]
 
 mod behaviour;
 mod desk;
+mod servers;
 mod stt;
 mod tts;
 mod vad;
