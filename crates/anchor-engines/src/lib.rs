@@ -10,6 +10,7 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+pub mod breaker;
 pub mod llm;
 pub mod loudness;
 pub mod numbers;
