@@ -45,7 +45,7 @@ where
 mod tests {
     use std::sync::Arc;
 
-    use futures::FutureExt;
+    use futures::executor::block_on;
 
     use super::*;
 
@@ -75,8 +75,8 @@ mod tests {
             }
             Ok(())
         });
-        assert_eq!(events.next().now_or_never(), Some(Some(Ok((0, 2)))));
-        assert_eq!(events.next().now_or_never(), Some(Some(Ok((1, 2)))));
+        assert_eq!(block_on(events.next()), Some(Ok((0, 2))));
+        assert_eq!(block_on(events.next()), Some(Ok((1, 2))));
         drop(events);
         assert_eq!(Arc::strong_count(&alive), 1);
     }

@@ -1,6 +1,7 @@
 //! The options that every engine behind a network has beside its own.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use anchor_core::engine::EngineError;
 use reqwest::Url;
@@ -59,13 +60,14 @@ pub(crate) struct RemoteOptions {
 struct Common {
     url: Option<OneOrMany>,
     api_key: Option<Secret>,
+    api_key_file: Option<PathBuf>,
     connect_ms: Option<u64>,
     first_ms: Option<u64>,
     between_ms: Option<u64>,
 }
 
 /// Their names.
-const COMMON: [&str; 5] = ["url", "api_key", "connect_ms", "first_ms", "between_ms"];
+const COMMON: [&str; 6] = ["url", "api_key", "api_key_file", "connect_ms", "first_ms", "between_ms"];
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -95,9 +97,14 @@ pub(crate) fn parse<T: DeserializeOwned>(
     if urls.is_empty() {
         return Err(wrong(engine, "its list of addresses (`url`) is empty".into()));
     }
+    let api_key = match (common.api_key, &common.api_key_file) {
+        (Some(_), Some(_)) => return Err(key_trouble(engine, "both `api_key` and `api_key_file` are set".into())),
+        (None, Some(path)) => Some(read_key(engine, path)?),
+        (key, None) => key,
+    };
     let remote = RemoteOptions {
         urls,
-        api_key: common.api_key.filter(|key| !key.reveal().is_empty()),
+        api_key: api_key.filter(|key| !key.reveal().is_empty()),
         connect_ms: common.connect_ms.unwrap_or(CONNECT_MS),
         first_ms: common.first_ms.unwrap_or(defaults.first_ms),
         between_ms: common.between_ms.unwrap_or(defaults.between_ms),
@@ -116,6 +123,18 @@ fn checked(engine: &'static str, text: &str) -> Result<String, EngineError> {
     }
     let bare = text.trim_end_matches('/');
     Ok(bare.strip_suffix("/v1").unwrap_or(bare).to_owned())
+}
+
+/// The first line of a file that holds nothing but the key, as secrets are handed to containers and services.
+fn read_key(engine: &'static str, path: &Path) -> Result<Secret, EngineError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        key_trouble(engine, format!("its `api_key_file` {} cannot be read: {error}", path.display()))
+    })?;
+    Ok(Secret(text.lines().next().unwrap_or_default().trim().to_owned()))
+}
+
+fn key_trouble(engine: &'static str, reason: String) -> EngineError {
+    EngineError::Unavailable { engine, reason, remedy: "Name one file with the key on its first line.".into() }
 }
 
 fn wrong(engine: &'static str, reason: String) -> EngineError {
@@ -158,5 +177,15 @@ mod tests {
         insta::assert_snapshot!(say("url = 'ftp://x'"), @r#"test cannot be used: `ftp://x` is no address of a server. Write `url = "http://127.0.0.1:8000"`, or several addresses in square brackets."#);
         insta::assert_snapshot!(say("url = []"), @r#"test cannot be used: its list of addresses (`url`) is empty. Write `url = "http://127.0.0.1:8000"`, or several addresses in square brackets."#);
         assert!(!say("url = 'http://me:secret@x'").contains("secret"));
+        insta::assert_snapshot!(say("api_key_file = '/no/such/file'"), @"test cannot be used: its `api_key_file` /no/such/file cannot be read: No such file or directory (os error 2). Name one file with the key on its first line.");
+        insta::assert_snapshot!(say("api_key = 'a'\napi_key_file = 'b'"), @"test cannot be used: both `api_key` and `api_key_file` are set. Name one file with the key on its first line.");
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "sesame\n").unwrap();
+        let (_, remote) = read(&format!("api_key_file = '{}'", file.path().display())).unwrap();
+        assert_eq!(remote.key.as_ref().map(Secret::reveal), Some("sesame"));
     }
 }
