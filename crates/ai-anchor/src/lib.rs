@@ -16,6 +16,7 @@ pub mod memory;
 pub mod models;
 pub mod on_air;
 mod out;
+pub mod rehearsal;
 pub mod servers;
 pub mod setup;
 pub mod wav;
