@@ -95,6 +95,11 @@ impl<E: Kind + ?Sized> Chain<E> {
         if problems.len() < self.members().len() { Ok(()) } else { problems.into_iter().next().map_or(Ok(()), Err) }
     }
 
+    /// The members' slots, the best first.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot<E>> {
+        self.members().iter().map(|member| &member.slot)
+    }
+
     fn members(&self) -> &[Member<E>] {
         &self.0.members
     }
