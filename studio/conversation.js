@@ -6,7 +6,8 @@
  * handed in.
  *
  * Events: `state`; `story` (detail: {slug}), when the voice reaches a story; `story-end` (detail: {complete}), when the
- * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice`, when it changed; `hello`, `rundown`, `engines` (detail: the server's event).
+ * answer on it ends; `interrupted`; `problem` (detail: Problem); `voice`, when it changed; `hello`, `rundown`, `engines`, `engine-notices`
+ * (detail: the server's event).
  */
 
 import { decodeBase64 } from './audio/pcm.js';
@@ -139,6 +140,7 @@ export class Conversation extends EventTarget {
     'anchor.hello': (event) => this.#emit('hello', event),
     'anchor.rundown': (event) => this.#emit('rundown', event),
     'anchor.engines': (event) => this.#emit('engines', event),
+    'anchor.notices': (event) => this.#emit('engine-notices', event),
     'anchor.state': ({ state }) => this.#setState(state),
     'input_audio_buffer.speech_started': ({ item_id }) => this.#speechStarted(item_id),
     'input_audio_buffer.cleared': () => this.#closeInput(),

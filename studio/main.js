@@ -14,6 +14,7 @@ import { Speaker } from './speaker.js';
 import { announce } from './views/announcer.js';
 import { addCaptionRule, showCaptions } from './views/captions.js';
 import { byId } from './views/element.js';
+import { showEngineLog } from './views/engine-log.js';
 import { drawEngines } from './views/engines.js';
 import { showLatency } from './views/latency.js';
 import { showMicrophones, showVoices } from './views/menus.js';
@@ -169,6 +170,7 @@ showCaptions(conversation.captions, {
 });
 showRundown(conversation, ask);
 showLatency(conversation.turns);
+showEngineLog(conversation);
 showVoices(conversation);
 showThemeButton();
 rememberCheckbox(byId('processing'), 'processing');

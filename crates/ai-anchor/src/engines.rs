@@ -1,10 +1,12 @@
-//! The engines of an anchor, from their names in the configuration to slots that load them.
+//! The engines of an anchor, from their names in the configuration to chains of slots that load them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anchor_core::engine::{EngineError, EngineStatus, Engines, Llm, Stt, Tts, VadModel, Voice};
+use anchor_core::engine::{EngineError, EngineStatus, Engines, Llm, Notice, Notices, Stt, Tts, VadModel, Voice};
 use anchor_core::rundown::OnAir;
 use anchor_engines::LoadContext;
+use anchor_engines::chain::Chain;
 use anchor_engines::slot::{Board, Kind, Slot, UnknownEngine, find};
 use anchor_server::{App, Limits};
 use tokio::sync::watch;
@@ -12,11 +14,11 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::error::Error;
 
-/// The engines of an anchor in their slots, and how they are.
+/// The engines of an anchor in their chains, and how they are.
 pub struct Crew {
-    stt: Slot<dyn Stt>,
-    llm: Slot<dyn Llm>,
-    tts: Slot<dyn Tts>,
+    stt: Chain<dyn Stt>,
+    llm: Chain<dyn Llm>,
+    tts: Chain<dyn Tts>,
     vad: Slot<dyn VadModel>,
     board: Board,
 }
@@ -26,9 +28,9 @@ impl Crew {
     pub fn of(config: &Config, rundown: &watch::Receiver<OnAir>) -> Result<Self, UnknownEngine> {
         let board = Board::default();
         Ok(Self {
-            stt: slot(&board, config, &config.engines.stt, rundown)?,
-            llm: slot(&board, config, &config.engines.llm, rundown)?,
-            tts: slot(&board, config, &config.engines.tts, rundown)?,
+            stt: chain(&board, config, rundown)?,
+            llm: chain(&board, config, rundown)?,
+            tts: chain(&board, config, rundown)?,
             vad: slot(&board, config, &config.engines.vad, rundown)?,
             board,
         })
@@ -37,10 +39,13 @@ impl Crew {
     /// Loads all at the same time. What cannot be loaded shows on the board and is tried again when it is needed.
     /// Blocks.
     pub fn preload(&self) {
+        let runtime = tokio::runtime::Handle::try_current().ok();
         std::thread::scope(|scope| {
-            scope.spawn(|| self.stt.load().map(drop));
-            scope.spawn(|| self.llm.load().map(drop));
-            scope.spawn(|| self.tts.load().map(drop));
+            // Chains look after what cannot be loaded in the runtime they are loaded in.
+            let in_runtime = || runtime.as_ref().map(tokio::runtime::Handle::enter);
+            scope.spawn(move || (in_runtime(), self.stt.load()).1);
+            scope.spawn(move || (in_runtime(), self.llm.load()).1);
+            scope.spawn(move || (in_runtime(), self.tts.load()).1);
         });
     }
 
@@ -60,6 +65,7 @@ impl Crew {
             name: config.anchor.name.clone(),
             engines: self.engines()?,
             engine_status: self.status(),
+            notices: self.notices(),
             rundown,
             session: config.session(),
             voices: self.voices(),
@@ -67,25 +73,79 @@ impl Crew {
         })
     }
 
-    /// The voices to choose from, the default first; none where the voice cannot be loaded. Blocks while it loads.
+    /// The voices to choose from, the default first; none where no voice can be loaded. Blocks while it loads.
     pub fn voices(&self) -> Vec<Voice> {
         self.tts.voices()
+    }
+
+    /// The voices of all the chain's engines; `None` where one of them cannot be loaded. Blocks while they load.
+    pub fn all_voices(&self) -> Option<Vec<Voice>> {
+        let voices = |slot: &Slot<dyn Tts>| slot.load().ok().map(|engine| engine.voices());
+        let all: Option<Vec<_>> = self.tts.slots().map(voices).collect();
+        all.map(|all| all.concat())
     }
 
     /// How the engines are, now and later.
     pub fn status(&self) -> watch::Receiver<Vec<EngineStatus>> {
         self.board.watch()
     }
+
+    /// What happened to the engines, now and later.
+    pub fn notices(&self) -> watch::Receiver<Notices> {
+        self.board.notices()
+    }
+
+    /// Tells the operator that something happened.
+    pub fn notify(&self, notice: Notice) {
+        self.board.notify(notice);
+    }
 }
 
-/// One engine by its name, loaded, for commands that need no other. Blocks while it loads.
-pub(crate) fn load<E: Kind + ?Sized>(
+/// A kind of engine that stands in chains.
+pub(crate) trait Chained: Kind {
+    /// The names of its chain, and the patience.
+    fn configured(config: &Config) -> (&[String], u32);
+}
+
+impl Chained for dyn Stt {
+    fn configured(config: &Config) -> (&[String], u32) {
+        (&config.engines.stt, config.engines.stt_patience_ms)
+    }
+}
+
+impl Chained for dyn Llm {
+    fn configured(config: &Config) -> (&[String], u32) {
+        (&config.engines.llm, config.engines.llm_patience_ms)
+    }
+}
+
+impl Chained for dyn Tts {
+    fn configured(config: &Config) -> (&[String], u32) {
+        (&config.engines.tts, config.engines.tts_patience_ms)
+    }
+}
+
+/// The chain of one kind, loaded, for commands that need no other. An error only where none of it can be loaded. Blocks
+/// while it loads.
+pub(crate) fn load<E: Chained + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>) -> Result<Chain<E>, Error> {
+    let chain = chain::<E>(&Board::default(), config, rundown)?;
+    chain.load()?;
+    Ok(chain)
+}
+
+fn chain<E: Chained + ?Sized>(
+    board: &Board,
     config: &Config,
-    name: &str,
     rundown: &watch::Receiver<OnAir>,
-) -> Result<Arc<E>, Error> {
-    let entry = find::<E>(name)?;
-    Ok((entry.load)(&LoadContext { rundown: rundown.clone(), options: config.options(E::KIND, name) })?)
+) -> Result<Chain<E>, UnknownEngine> {
+    let (names, patience) = E::configured(config);
+    let mut slots: Vec<_> = names.iter().map(|name| slot(board, config, name, rundown)).collect::<Result<_, _>>()?;
+    if slots.is_empty() {
+        // The settings are checked, so that this is a configuration made by hand.
+        slots.push(slot(board, config, "", rundown)?);
+    }
+    let first = slots.remove(0);
+    Ok(Chain::new(first, slots, board, Duration::from_millis(patience.into())))
 }
 
 fn slot<E: Kind + ?Sized>(

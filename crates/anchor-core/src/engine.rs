@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_core::Stream;
 
@@ -138,6 +139,17 @@ pub struct EngineStatus {
     pub name: String,
     /// How it is.
     pub state: EngineState,
+    /// Requests go to it first. Of a chain, that is the best engine that works; the others stand by.
+    pub in_use: bool,
+}
+
+/// The newest of what happened to the engines, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Notices ever given, so that somebody who looks now and then knows how many are new.
+    pub total: u64,
+    /// The newest of them, each with its time.
+    pub recent: Vec<(SystemTime, Notice)>,
 }
 
 /// Something happened to the engines that the operator should know. It is never said to the audience.

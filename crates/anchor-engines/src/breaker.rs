@@ -36,8 +36,9 @@ pub struct Breaker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It works, but for so many failures in a row.
-    Closed { failures: u32 },
+    /// It works, but for so many failures in a row. `last` is the pause before the trial that closed it, until a second
+    /// success shows that the first was no luck.
+    Closed { failures: u32, last: Option<Duration> },
     /// It is not asked before `until`.
     Open { until: Instant, cooldown: Duration },
     /// One trial is under way. One that is never heard of again counts as lost at `until`, and another may begin.
@@ -47,7 +48,7 @@ enum State {
 impl Breaker {
     /// A closed breaker.
     pub const fn new(policy: Policy) -> Self {
-        Self { policy, state: State::Closed { failures: 0 } }
+        Self { policy, state: State::Closed { failures: 0, last: None } }
     }
 
     /// Whether a call may be made now. Of an open breaker whose time has come only one call may: make it after
@@ -71,18 +72,25 @@ impl Breaker {
         allowed
     }
 
-    /// A call succeeded: whatever was, it works.
+    /// A call succeeded: it works. The pauses are forgotten at the second success in a row, so that something that
+    /// passes each trial and fails right after it is asked ever more rarely.
     pub fn succeeded(&mut self, _now: Instant) {
-        self.state = State::Closed { failures: 0 };
+        let last = match self.state {
+            State::Closed { .. } => None,
+            State::Open { cooldown, .. } | State::HalfOpen { cooldown, .. } => Some(cooldown),
+        };
+        self.state = State::Closed { failures: 0, last };
     }
 
     /// A call failed. While the breaker is open this is news from before and changes nothing.
     pub fn failed(&mut self, now: Instant) {
         self.state = match self.state {
-            State::Closed { failures } if failures.saturating_add(1) < self.policy.failures => {
-                State::Closed { failures: failures + 1 }
+            State::Closed { failures, last } if failures.saturating_add(1) < self.policy.failures => {
+                State::Closed { failures: failures + 1, last }
             }
-            State::Closed { .. } => self.open(now, self.policy.cooldown),
+            State::Closed { last, .. } => {
+                self.open(now, last.map_or(self.policy.cooldown, |last| last.saturating_mul(2)))
+            }
             State::HalfOpen { cooldown, .. } => self.open(now, cooldown.saturating_mul(2)),
             open @ State::Open { .. } => open,
         };
@@ -163,8 +171,22 @@ mod tests {
         }
         assert!(!breaker.is_closed());
         breaker.succeeded(now);
+        breaker.succeeded(now);
         breaker.failed(now);
-        assert_eq!(breaker.retry_at(), Some(now + S), "a success forgets the pauses");
+        assert_eq!(breaker.retry_at(), Some(now + S), "the pauses are forgotten");
+    }
+
+    #[test]
+    fn what_fails_right_after_its_trial_is_asked_ever_more_rarely() {
+        let (mut breaker, mut now) = breaker(1);
+        breaker.failed(now);
+        for pause in [S, 2 * S, 4 * S, 5 * S] {
+            assert_eq!(breaker.retry_at(), Some(now + pause));
+            now += pause;
+            assert!(breaker.admit(now));
+            breaker.succeeded(now);
+            breaker.failed(now);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub mod blocking;
 pub mod breaker;
+pub mod chain;
 mod generate;
 mod http;
 pub mod llm;

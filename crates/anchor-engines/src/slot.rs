@@ -5,20 +5,24 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anchor_core::engine::{
-    AudioInput, EngineError, EngineKind, EngineState, EngineStatus, EventStream, Llm, LlmEvent, LlmRequest, Stt,
-    SttEvent, SttRequest, TextInput, Tts, TtsEvent, TtsRequest, VadModel, Voice,
+    AudioInput, EngineError, EngineKind, EngineState, EngineStatus, EventStream, Later, Llm, LlmEvent, LlmRequest,
+    Notice, Notices, Stt, SttEvent, SttRequest, TextInput, Tts, TtsEvent, TtsRequest, VadModel, Voice,
 };
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use crate::{Entry, LLM, LoadContext, STT, TTS, VAD};
 
-/// An engine that could not be loaded is tried again after this pause: soon enough for somebody who installs what is
-/// missing, rare enough that a broken engine does not eat the processor.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// An engine that could not be loaded is tried again after this pause: rare enough that many who want it at once do not
+/// eat the processor. It is shorter than the shortest pause of a chain's breaker, so that whoever the chain sends to look
+/// whether the engine works really loads it; how often that is, the breaker decides.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Notices kept for whoever comes later: more than an operator reads, and as many as a bad hour has.
+const NOTICES_KEPT: usize = 50;
 
 /// A kind of engine and its table.
 pub trait Kind: Send + Sync + 'static {
@@ -27,6 +31,9 @@ pub trait Kind: Send + Sync + 'static {
 
     /// The engines there are of it.
     fn table() -> &'static [Entry<Self>];
+
+    /// Whether the engine would take a request now.
+    fn probe(&self) -> Later<()>;
 }
 
 impl Kind for dyn Stt {
@@ -34,6 +41,10 @@ impl Kind for dyn Stt {
 
     fn table() -> &'static [Entry<Self>] {
         STT
+    }
+
+    fn probe(&self) -> Later<()> {
+        Stt::probe(self)
     }
 }
 
@@ -43,6 +54,10 @@ impl Kind for dyn Llm {
     fn table() -> &'static [Entry<Self>] {
         LLM
     }
+
+    fn probe(&self) -> Later<()> {
+        Llm::probe(self)
+    }
 }
 
 impl Kind for dyn Tts {
@@ -51,6 +66,10 @@ impl Kind for dyn Tts {
     fn table() -> &'static [Entry<Self>] {
         TTS
     }
+
+    fn probe(&self) -> Later<()> {
+        Tts::probe(self)
+    }
 }
 
 impl Kind for dyn VadModel {
@@ -58,6 +77,10 @@ impl Kind for dyn VadModel {
 
     fn table() -> &'static [Entry<Self>] {
         VAD
+    }
+
+    fn probe(&self) -> Later<()> {
+        async { Ok(()) }.boxed()
     }
 }
 
@@ -91,12 +114,17 @@ pub fn find<E: Kind + ?Sized>(name: &str) -> Result<&'static Entry<E>, UnknownEn
     })
 }
 
-/// How the engines of an anchor are, for everybody who wants to know.
-pub struct Board(watch::Sender<Vec<EngineStatus>>);
+/// How the engines of an anchor are and what happened to them, for everybody who wants to know. Clones are the same
+/// board.
+#[derive(Clone)]
+pub struct Board {
+    rows: watch::Sender<Vec<EngineStatus>>,
+    notices: watch::Sender<Notices>,
+}
 
 impl Default for Board {
     fn default() -> Self {
-        Self(watch::Sender::new(Vec::new()))
+        Self { rows: watch::Sender::new(Vec::new()), notices: watch::Sender::default() }
     }
 }
 
@@ -104,22 +132,51 @@ impl Board {
     /// Puts an engine on the board.
     pub fn slot<E: Kind + ?Sized>(&self, entry: &'static Entry<E>, context: LoadContext) -> Slot<E> {
         let mut row = 0;
-        self.0.send_modify(|rows| {
+        self.rows.send_modify(|rows| {
             row = rows.len();
-            rows.push(EngineStatus { kind: E::KIND, name: entry.name.into(), state: EngineState::Idle });
+            let name = entry.name.into();
+            rows.push(EngineStatus { kind: E::KIND, name, state: EngineState::Idle, in_use: true });
         });
         Slot(Arc::new(Inner {
             entry,
             context,
             loaded: OnceLock::new(),
             failure: Mutex::new(None),
-            light: Light { board: self.0.clone(), row },
+            light: Light { board: self.rows.clone(), row },
         }))
+    }
+
+    /// Puts an engine that is loaded already on the board.
+    #[cfg(test)]
+    pub(crate) fn loaded<E: Kind + ?Sized>(&self, name: &'static str, engine: Arc<E>) -> Slot<E> {
+        let load = |_: &LoadContext| Err(EngineError::Cancelled);
+        let needs = crate::Needs { gpu_bytes: 0, packages: &[], network: false };
+        let entry = Box::leak(Box::new(Entry { name, about: "", needs, load }));
+        let rundown = watch::Sender::default().subscribe();
+        let slot = self.slot(entry, LoadContext { rundown, options: toml::Table::new() });
+        assert!(slot.0.loaded.set(engine).is_ok());
+        slot
     }
 
     /// The board now and later.
     pub fn watch(&self) -> watch::Receiver<Vec<EngineStatus>> {
-        self.0.subscribe()
+        self.rows.subscribe()
+    }
+
+    /// Tells everybody that something happened to the engines.
+    pub fn notify(&self, notice: Notice) {
+        tracing::warn!(what = notice.what.name(), about = notice.about, "{}", notice.text);
+        self.notices.send_modify(|notices| {
+            notices.total += 1;
+            notices.recent.push((SystemTime::now(), notice));
+            let old = notices.recent.len().saturating_sub(NOTICES_KEPT);
+            notices.recent.drain(..old);
+        });
+    }
+
+    /// What happened to the engines, now and later.
+    pub fn notices(&self) -> watch::Receiver<Notices> {
+        self.notices.subscribe()
     }
 }
 
@@ -174,6 +231,49 @@ impl<E: Kind + ?Sized> Slot<E> {
         }
     }
 
+    /// Its name in the table of its kind.
+    pub fn name(&self) -> &'static str {
+        self.0.entry.name
+    }
+
+    /// How the engine is.
+    pub fn state(&self) -> EngineState {
+        self.0.light.read()
+    }
+
+    /// The engine, if it is loaded.
+    pub fn loaded(&self) -> Option<Arc<E>> {
+        self.0.loaded.get().cloned()
+    }
+
+    /// Shows on the board that the engine does not work, for this reason. It is ready again with its next event.
+    pub(crate) fn show_trouble(&self, error: &EngineError) {
+        self.0.light.show(match error {
+            EngineError::Failed { .. } if self.loaded().is_some() => EngineState::Degraded(error.to_string()),
+            _ => EngineState::Failed(error.to_string()),
+        });
+    }
+
+    /// Shows on the board whether requests go to the engine first.
+    pub(crate) fn show_in_use(&self, in_use: bool) {
+        self.0.light.show_in_use(in_use);
+    }
+
+    /// Loads the engine if need be and asks it whether it would take a request.
+    pub(crate) async fn probe(&self) -> Result<(), EngineError> {
+        let engine = match self.loaded() {
+            Some(engine) => engine,
+            None => {
+                let slot = self.clone();
+                let loaded = tokio::task::spawn_blocking(move || slot.load()).await;
+                loaded.map_err(|_| EngineError::Cancelled)??
+            }
+        };
+        engine.probe().await?;
+        self.0.light.show(EngineState::Ready);
+        Ok(())
+    }
+
     /// Calls the engine as soon as it is loaded. The load goes on when the stream is dropped: the next call wants it.
     fn call<T: Send + 'static>(&self, call: impl FnOnce(&E) -> EventStream<T> + Send + 'static) -> EventStream<T> {
         let slot = self.clone();
@@ -198,8 +298,8 @@ impl<E: Kind + ?Sized> Slot<E> {
         events
             .inspect(move |event| match event {
                 Ok(_) => self.0.light.show(EngineState::Ready),
-                Err(error @ EngineError::Failed { .. }) => self.0.light.show(EngineState::Degraded(error.to_string())),
-                Err(_) => {}
+                Err(error @ (EngineError::Failed { .. } | EngineError::Unavailable { .. })) => self.show_trouble(error),
+                Err(EngineError::Unsupported { .. } | EngineError::Cancelled) => {}
             })
             .boxed()
     }
@@ -212,6 +312,14 @@ struct Light {
 }
 
 impl Light {
+    fn read(&self) -> EngineState {
+        self.board.borrow()[self.row].state.clone()
+    }
+
+    fn show_in_use(&self, in_use: bool) {
+        self.board.send_if_modified(|rows| std::mem::replace(&mut rows[self.row].in_use, in_use) != in_use);
+    }
+
     fn show(&self, state: EngineState) {
         self.board.send_if_modified(|rows| {
             let changed = rows[self.row].state != state;
@@ -227,11 +335,21 @@ impl Stt for Slot<dyn Stt> {
     fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent> {
         self.call(move |engine| engine.transcribe(request, audio))
     }
+
+    fn probe(&self) -> Later<()> {
+        let slot = self.clone();
+        async move { Slot::probe(&slot).await }.boxed()
+    }
 }
 
 impl Llm for Slot<dyn Llm> {
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
         self.call(move |engine| engine.generate(request))
+    }
+
+    fn probe(&self) -> Later<()> {
+        let slot = self.clone();
+        async move { Slot::probe(&slot).await }.boxed()
     }
 }
 
@@ -243,6 +361,11 @@ impl Tts for Slot<dyn Tts> {
     /// Of an engine that cannot be loaded: none. Blocks while it loads.
     fn voices(&self) -> Vec<Voice> {
         self.load().map_or_else(|_| Vec::new(), |engine| engine.voices())
+    }
+
+    fn probe(&self) -> Later<()> {
+        let slot = self.clone();
+        async move { Slot::probe(&slot).await }.boxed()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anchor_core::Conversation;
-use anchor_core::engine::EngineState;
+use anchor_core::engine::{EngineState, EngineStatus};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
@@ -67,7 +67,8 @@ pub(crate) async fn serve(
         closing: closing.clone(),
         metrics: metrics::recorder(),
     });
-    tokio::spawn(keep_up(server.metrics.clone(), closing));
+    let news = metrics::follow(server.app.engine_status.clone(), server.app.notices.clone());
+    tokio::spawn(keep_up(server.metrics.clone(), news, closing));
     let router = Router::new()
         .route("/v1/realtime", any(realtime))
         .route("/healthz", get(async || "ok\n"))
@@ -127,8 +128,9 @@ async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Out
     }
 }
 
-/// Folds measurements into their histograms between two visits of Prometheus.
-async fn keep_up(metrics: PrometheusHandle, mut closing: watch::Receiver<bool>) {
+/// Counts what happens around the sessions, and folds measurements into their histograms between two visits of
+/// Prometheus.
+async fn keep_up(metrics: PrometheusHandle, news: impl Future<Output = ()>, mut closing: watch::Receiver<bool>) {
     let over = closing.wait_for(|closing| *closing);
     let upkeep = async {
         loop {
@@ -138,7 +140,7 @@ async fn keep_up(metrics: PrometheusHandle, mut closing: watch::Receiver<bool>) 
     };
     tokio::select! {
         _ = over => {}
-        () = upkeep => {}
+        ((), ()) = async { tokio::join!(news, upkeep) } => {}
     }
 }
 
@@ -155,12 +157,14 @@ async fn render_metrics(State(server): State<Arc<Server>>) -> impl IntoResponse 
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.metrics.render())
 }
 
-/// Whether the anchor can hold a conversation now. An engine that loads on first use does not stand in the way.
+/// Whether the anchor can hold a conversation now: for each kind, an engine works. One that loads on first use does not
+/// stand in the way.
 async fn ready(State(server): State<Arc<Server>>) -> Response {
     let status = server.app.engine_status.borrow().clone();
+    let works = |engine: &EngineStatus| !matches!(engine.state, EngineState::Loading | EngineState::Failed(_));
     let waiting: Vec<_> = status
         .iter()
-        .filter(|engine| matches!(engine.state, EngineState::Loading | EngineState::Failed(_)))
+        .filter(|engine| !status.iter().any(|other| other.kind == engine.kind && works(other)))
         .map(|engine| {
             let (state, problem) = studio::state_shown(&engine.state);
             json!({ "kind": engine.kind.name(), "name": engine.name, "state": state, "problem": problem })

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use anchor_core::SessionConfig;
-use anchor_core::engine::{EngineStatus, Engines, Voice};
+use anchor_core::engine::{EngineStatus, Engines, Notices, Voice};
 use anchor_core::rundown::OnAir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub struct App {
     pub engines: Engines,
     /// How its engines are, now and later.
     pub engine_status: watch::Receiver<Vec<EngineStatus>>,
+    /// What happened to its engines, now and later.
+    pub notices: watch::Receiver<Notices>,
     /// The rundown on air, now and later.
     pub rundown: watch::Receiver<OnAir>,
     /// The settings a new session begins with.

@@ -3,9 +3,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use anchor_core::engine::{EngineStatus, Notices};
 use anchor_core::{Event, Outcome, TurnLatency};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
 
 const SESSIONS: &str = "anchor_sessions_total";
 const SESSIONS_OPEN: &str = "anchor_sessions_open";
@@ -15,6 +17,8 @@ const RESPONSES: &str = "anchor_responses_total";
 const INTERRUPTIONS: &str = "anchor_interruptions_total";
 const LATENCY: &str = "anchor_turn_latency_seconds";
 const ERRORS: &str = "anchor_errors_total";
+const NOTICES: &str = "anchor_engine_notices_total";
+const IN_USE: &str = "anchor_engine_in_use";
 const BYTES: &str = "anchor_websocket_bytes_total";
 
 /// Upper bounds of the latency histogram, in seconds: fine where a conversation feels quick, coarse where it is broken.
@@ -52,6 +56,12 @@ fn describe() {
     describe_counter!(INTERRUPTIONS, Unit::Count, "Responses cut off because somebody spoke.");
     describe_histogram!(LATENCY, Unit::Seconds, "Wait from the last voiced sample to the first sound, by stage.");
     describe_counter!(ERRORS, Unit::Count, "Errors told to clients, by kind.");
+    describe_counter!(NOTICES, Unit::Count, "What happened to engines and model servers, by what and which.");
+    describe_gauge!(
+        IN_USE,
+        Unit::Count,
+        "1 for the engine of each kind that requests go to first, 0 for one that stands by."
+    );
     describe_counter!(BYTES, Unit::Bytes, "Bytes of WebSocket messages, by direction as the server sees it.");
 }
 
@@ -98,6 +108,33 @@ fn measure(latency: &TurnLatency) {
 /// Counts an error told to a client. `kind` is its code on the wire: one of a few dozen.
 pub(crate) fn error(kind: &str) {
     counter!(ERRORS, "kind" => kind.to_owned()).increment(1);
+}
+
+/// Counts what happens to engines and shows which are in use, until nobody is left to tell.
+pub(crate) async fn follow(mut engines: watch::Receiver<Vec<EngineStatus>>, mut notices: watch::Receiver<Notices>) {
+    let mut counted = 0;
+    loop {
+        for engine in engines.borrow_and_update().iter() {
+            let in_use = if engine.in_use { 1.0 } else { 0.0 };
+            gauge!(IN_USE, "kind" => engine.kind.name(), "engine" => engine.name.clone()).set(in_use);
+        }
+        {
+            let notices = notices.borrow_and_update();
+            let new = usize::try_from(notices.total - counted).unwrap_or(usize::MAX);
+            counted = notices.total;
+            // More than are kept have come at once only if nobody could have read them.
+            for (_, notice) in &notices.recent[notices.recent.len().saturating_sub(new)..] {
+                counter!(NOTICES, "what" => notice.what.name(), "about" => notice.about.clone()).increment(1);
+            }
+        }
+        let changed = tokio::select! {
+            changed = engines.changed() => changed,
+            changed = notices.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
 }
 
 /// Counts the bytes of a message that came in.

@@ -1,11 +1,18 @@
 //! What the studio page is told beyond the dialect: events named `anchor.*`, sent only to a client that asked for them
 //! with `studio=true`, because strict clients of the dialect end on an event they do not know.
 
-use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Voice};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notice, Notices, Voice};
 use anchor_core::rundown::OnAir;
 use anchor_core::{AnchorState, TurnLatency};
 use serde::Serialize;
 use tokio::sync::watch;
+
+use crate::App;
+
+/// Notices sent to a studio: a short history; the rest is in the log.
+const NOTICES_SHOWN: usize = 10;
 
 /// What the studio is told.
 #[derive(Debug, Serialize)]
@@ -33,6 +40,9 @@ pub(crate) enum StudioEvent {
     /// On connecting and on every change.
     #[serde(rename = "anchor.engines")]
     Engines { engines: Vec<EngineShown> },
+    /// On connecting and on every change: how many there ever were, and the newest of them, oldest first.
+    #[serde(rename = "anchor.notices")]
+    Notices { total: u64, notices: Vec<NoticeShown> },
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +67,16 @@ pub(crate) struct EngineShown {
     name: String,
     state: &'static str,
     problem: Option<String>,
+    in_use: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct NoticeShown {
+    what: &'static str,
+    about: String,
+    text: String,
+    /// Milliseconds since 1970 (UTC).
+    at_ms: u64,
 }
 
 impl StudioEvent {
@@ -109,9 +129,27 @@ impl StudioEvent {
     fn engines(engines: &[EngineStatus]) -> Self {
         let shown = |engine: &EngineStatus| {
             let (state, problem) = state_shown(&engine.state);
-            EngineShown { kind: EngineKind::name(engine.kind), name: engine.name.clone(), state, problem }
+            EngineShown {
+                kind: EngineKind::name(engine.kind),
+                name: engine.name.clone(),
+                state,
+                problem,
+                in_use: engine.in_use,
+            }
         };
         Self::Engines { engines: engines.iter().map(shown).collect() }
+    }
+
+    fn notices(notices: &Notices) -> Self {
+        let shown = |(at, notice): &(SystemTime, Notice)| NoticeShown {
+            what: notice.what.name(),
+            about: notice.about.clone(),
+            text: notice.text.clone(),
+            // A clock before 1970 is wrong anyway.
+            at_ms: at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        };
+        let old = notices.recent.len().saturating_sub(NOTICES_SHOWN);
+        Self::Notices { total: notices.total, notices: notices.recent[old..].iter().map(shown).collect() }
     }
 }
 
@@ -130,18 +168,20 @@ pub(crate) fn state_shown(state: &EngineState) -> (&'static str, Option<String>)
 pub(crate) struct Newsfeed {
     rundown: watch::Receiver<OnAir>,
     engines: watch::Receiver<Vec<EngineStatus>>,
+    notices: watch::Receiver<Notices>,
 }
 
 impl Newsfeed {
-    pub(crate) fn new(rundown: watch::Receiver<OnAir>, engines: watch::Receiver<Vec<EngineStatus>>) -> Self {
-        Self { rundown, engines }
+    pub(crate) fn new(app: &App) -> Self {
+        Self { rundown: app.rundown.clone(), engines: app.engine_status.clone(), notices: app.notices.clone() }
     }
 
     /// How things are.
-    pub(crate) fn now(&mut self) -> [StudioEvent; 2] {
+    pub(crate) fn now(&mut self) -> [StudioEvent; 3] {
         [
             StudioEvent::rundown(&self.rundown.borrow_and_update()),
             StudioEvent::engines(&self.engines.borrow_and_update()),
+            StudioEvent::notices(&self.notices.borrow_and_update()),
         ]
     }
 
@@ -150,6 +190,7 @@ impl Newsfeed {
         tokio::select! {
             () = changed(&mut self.rundown) => StudioEvent::rundown(&self.rundown.borrow_and_update()),
             () = changed(&mut self.engines) => StudioEvent::engines(&self.engines.borrow_and_update()),
+            () = changed(&mut self.notices) => StudioEvent::notices(&self.notices.borrow_and_update()),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let flag = args.engine.map(|value| Flag::new("--engine", "engines.llm", value));
     let config = context.config(flag)?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
-    let llm = engines::load::<dyn Llm>(&config, &config.engines.llm, &rundown)?;
+    let llm = engines::load::<dyn Llm>(&config, &rundown)?;
     let turns = match &args.text[..] {
         [only] if only == STDIO => stdin_text()?.lines().map(str::to_owned).collect(),
         _ => args.text,
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let mut request = LlmRequest { instructions: config.session().instructions, ..LlmRequest::default() };
     for question in turns.iter().filter(|turn| !turn.trim().is_empty()) {
         request.messages.push(Message::new(Role::User, question));
-        let (text, stories) = answer(&*llm, request.clone(), context).await?;
+        let (text, stories) = answer(&llm, request.clone(), context).await?;
         context.out.whole(&json!({ "question": question, "answer": text, "stories": stories }))?;
         request.messages.push(Message::new(Role::Assistant, text));
     }

@@ -24,7 +24,7 @@ struct Row {
     name: &'static str,
     about: &'static str,
     needs: Needs,
-    /// It is the configured one of its kind.
+    /// It is a configured one of its kind.
     chosen: bool,
     problem: Option<EngineError>,
 }
@@ -36,12 +36,12 @@ pub(crate) fn run(_args: Args, context: &Context) -> Result<(), Error> {
     rows.extend(tried::<dyn Stt>(&config, &rundown, &config.engines.stt));
     rows.extend(tried::<dyn Llm>(&config, &rundown, &config.engines.llm));
     rows.extend(tried::<dyn Tts>(&config, &rundown, &config.engines.tts));
-    rows.extend(tried::<dyn VadModel>(&config, &rundown, &config.engines.vad));
+    rows.extend(tried::<dyn VadModel>(&config, &rundown, std::slice::from_ref(&config.engines.vad)));
     Ok(context.out.result(&json(&rows), table(&rows))?)
 }
 
 /// The engines of one kind. Whether one can be used is known by loading it.
-fn tried<E: Kind + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>, chosen: &str) -> Vec<Row> {
+fn tried<E: Kind + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>, chosen: &[String]) -> Vec<Row> {
     let row = |entry: &'static anchor_engines::Entry<E>| {
         let context = LoadContext { rundown: rundown.clone(), options: config.options(E::KIND, entry.name) };
         Row {
@@ -49,7 +49,7 @@ fn tried<E: Kind + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>, ch
             name: entry.name,
             about: entry.about,
             needs: entry.needs,
-            chosen: entry.name == chosen,
+            chosen: chosen.iter().any(|name| name == entry.name),
             problem: (entry.load)(&context).err(),
         }
     };

@@ -43,9 +43,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     ];
     let config = context.config(flags.into_iter().flatten())?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
-    let tts = engines::load::<dyn Tts>(&config, &config.engines.tts, &rundown)?;
+    let tts = engines::load::<dyn Tts>(&config, &rundown)?;
     if args.list {
-        return list(&*tts, context);
+        return list(&tts, context);
     }
     if args.output == STDIO && std::io::stdout().is_terminal() {
         return Err(Error::Usage("a WAV file would garble the terminal: name a file with -o, or pipe it".into()));
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
         Some(text) => text.to_owned(),
     };
     let request = TtsRequest { voice: args.voice.or_else(|| config.session().voice), speed: config.anchor.speed };
-    let samples = speak(&*tts, request, &text).await?;
+    let samples = speak(&tts, request, &text).await?;
     let bytes = wav::write(&samples, OUTPUT_RATE);
     if args.output == STDIO {
         return Ok(context.out.bytes(&bytes)?);

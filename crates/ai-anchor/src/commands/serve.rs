@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
 
     let crew = Arc::new(Crew::of(&config, &rundown)?);
     let app = load(&crew, config.clone(), rundown).await?;
-    check_voice(&config, &app.voices)?;
+    check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();
     let json = json!({
         "url": url(&config.server.host, address),
@@ -89,15 +89,22 @@ async fn load(crew: &Arc<Crew>, config: Config, rundown: watch::Receiver<OnAir>)
     Ok(loaded.await.map_err(|error| Error::System { what: "to load the engines", source: error.into() })??)
 }
 
-/// A voice that the engine does not have would fail in the first answer; better now. Where no voice could be loaded, that
-/// is said on the board.
-fn check_voice(config: &Config, voices: &[Voice]) -> Result<(), ConfigError> {
+/// A voice that no engine has would fail in the first answer; better now. Where an engine could not be loaded, that is
+/// said on the board, and whose voice it is shows when it can.
+async fn check_voice(config: &Config, voices: &[Voice], crew: &Arc<Crew>) -> Result<(), ConfigError> {
     let voice = &config.anchor.voice;
-    if voice.is_empty() || voices.is_empty() || voices.iter().any(|known| known.name == *voice) {
+    let has = |voices: &[Voice]| voices.iter().any(|known| known.name == *voice);
+    if voice.is_empty() || voices.is_empty() || has(voices) {
         return Ok(());
     }
-    let known: Vec<_> = voices.iter().map(|voice| voice.name.as_str()).collect();
-    let what = format!("{} has no voice '{voice}'. It has: {}", config.engines.tts, known.join(", "));
+    let crew = crew.clone();
+    let all = tokio::task::spawn_blocking(move || crew.all_voices()).await.ok().flatten();
+    let Some(all) = all.filter(|all| !has(all)) else { return Ok(()) };
+    let known = all.iter().map(|voice| voice.name.as_str()).collect::<Vec<_>>().join(", ");
+    let what = match &config.engines.tts[..] {
+        [only] => format!("{only} has no voice '{voice}'. It has: {known}"),
+        several => format!("none of {} has the voice '{voice}'. There is: {known}", several.join(", ")),
+    };
     Err(ConfigError::Mistakes(vec![Mistake { place: "anchor.voice".into(), what }]))
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let flag = args.engine.map(|value| Flag::new("--engine", "engines.stt", value));
     let config = context.config(flag)?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
-    let stt = engines::load::<dyn Stt>(&config, &config.engines.stt, &rundown)?;
+    let stt = engines::load::<dyn Stt>(&config, &rundown)?;
     let samples =
         wav::read(open(&args.file)?, INPUT_RATE).map_err(|source| Error::Wav { file: args.file.clone(), source })?;
     let frames: Vec<_> = samples.chunks(FRAME).map(AudioFrame::new).collect();

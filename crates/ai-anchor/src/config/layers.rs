@@ -125,8 +125,10 @@ impl Sources {
             let outcome = setting(key).ok_or_else(|| unknown(key)).and_then(|it| set_text(it, &mut config, value));
             mistakes.extend(outcome.err().map(|what| Mistake { place: (*flag).into(), what }));
         }
-        if config.engines.tts != profile.tts && config.anchor.voice == profile.voice {
-            // The profile's voice is a voice of the profile's engine; another has its own first.
+        if config.engines.tts.first().map(String::as_str) != profile.tts.first().copied()
+            && config.anchor.voice == profile.voice
+        {
+            // The profile's voice is a voice of the profile's best engine; another has its own first.
             config.anchor.voice.clear();
         }
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
@@ -385,6 +387,27 @@ mod tests {
         insta::assert_snapshot!(read("[server\nport = 1", &[], vec![]).unwrap_err(), @"
         the settings cannot be used:
           studio/anchor.toml line 1: unclosed table, expected `]`
+        ");
+    }
+
+    #[test]
+    fn engines_are_one_or_several() {
+        let tts = |file| read(file, &[], vec![]).map(|config| config.engines.tts);
+        assert_eq!(tts("[engines]\ntts = 'espeak'").unwrap(), ["espeak"]);
+        assert_eq!(tts("[engines]\ntts = ['espeak', 'flite']").unwrap(), ["espeak", "flite"]);
+        let variable = read("", &[("ANCHOR_ENGINES_TTS", "espeak, flite")], vec![]).unwrap();
+        assert_eq!(variable.engines.tts, ["espeak", "flite"]);
+        assert_eq!(variable.anchor.voice, "", "it was the voice of another engine");
+        let kept = read("[engines]\ntts = ['flite', 'espeak']", &[], vec![]).unwrap();
+        assert_eq!(kept.anchor.voice, "rms");
+        let mistake = |tts: &str| read(&format!("[engines]\ntts = {tts}"), &[], vec![]).unwrap_err();
+        let mistakes = ["[]", "['flite', 'flite']", "['flite', 'flight']", "[1]"].map(mistake);
+        let mistakes = mistakes.map(|text| text.rsplit("engines.tts: ").next().unwrap_or_default().to_owned());
+        insta::assert_snapshot!(mistakes.join("\n"), @"
+        it must name at least one engine
+        it names 'flite' twice
+        there is no tts engine called 'flight' (did you mean 'flite'?). There is: flite, espeak
+        it must be a name in quotes, or a list of such names, not [1]
         ");
     }
 

@@ -24,9 +24,9 @@ pub struct Profile {
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
-    stt: &'static str,
-    llm: &'static str,
-    tts: &'static str,
+    stt: &'static [&'static str],
+    llm: &'static [&'static str],
+    tts: &'static [&'static str],
     vad: &'static str,
     voice: &'static str,
     language: &'static str,
@@ -36,9 +36,9 @@ pub struct Profile {
 pub static PROFILES: &[Profile] = &[Profile {
     name: "embedded",
     about: "no GPU, no downloads, English; understands commands and the topics of the rundown",
-    stt: "pocketsphinx",
-    llm: "desk",
-    tts: "flite",
+    stt: &["pocketsphinx"],
+    llm: &["desk"],
+    tts: &["flite"],
     vad: "silero",
     voice: "rms",
     language: "en",
@@ -106,17 +106,23 @@ pub struct Turn {
     pub interrupt_response: bool,
 }
 
-/// Which engines to use.
+/// Which engines to use. Of several of one kind, the best first, the next takes over from one that fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Engines {
-    /// The recogniser.
-    pub stt: String,
-    /// The language model.
-    pub llm: String,
-    /// The voice.
-    pub tts: String,
+    /// The recognisers.
+    pub stt: Vec<String>,
+    /// The language models.
+    pub llm: Vec<String>,
+    /// The voices.
+    pub tts: Vec<String>,
     /// The voice activity detector.
     pub vad: String,
+    /// A recogniser that gives no transcript for this long after the turn has failed, if there is another.
+    pub stt_patience_ms: u32,
+    /// A language model that writes nothing for this long has failed, if there is another.
+    pub llm_patience_ms: u32,
+    /// A voice that owes sound and gives none for this long has failed, if there is another.
+    pub tts_patience_ms: u32,
     /// Load them at the start rather than when they are first used.
     pub preload: bool,
 }
@@ -163,10 +169,13 @@ impl Config {
                 interrupt_response: turn.interrupt_response,
             },
             engines: Engines {
-                stt: profile.stt.into(),
-                llm: profile.llm.into(),
-                tts: profile.tts.into(),
+                stt: names(profile.stt),
+                llm: names(profile.llm),
+                tts: names(profile.tts),
                 vad: profile.vad.into(),
+                stt_patience_ms: 1000,
+                llm_patience_ms: 1200,
+                tts_patience_ms: 1200,
                 preload: true,
             },
             rundown: RundownFile { path: String::new() },
@@ -203,6 +212,10 @@ impl Config {
     pub fn options(&self, kind: EngineKind, engine: &str) -> toml::Table {
         self.options.get(&(kind, engine.to_owned())).cloned().unwrap_or_default()
     }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn set(text: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use anchor_core::engine::{Llm, Stt, Tts, VadModel};
-use anchor_engines::slot::find;
+use anchor_engines::slot::{Kind, find};
 use toml::Value;
 
 use super::Config;
@@ -50,10 +50,13 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     turn.prefix_padding_ms, within(0..=2000); "Sound kept from before the speech was noticed.";
     turn.silence_duration_ms, within(100..=5000); "A pause this long ends a turn. Longer for people who think while they speak.";
     turn.interrupt_response; "The anchor stops when somebody talks over it.";
-    engines.stt, |name: &String| known(find::<dyn Stt>(name)); "The recogniser. `ai-anchor engines` lists all.";
-    engines.llm, |name: &String| known(find::<dyn Llm>(name)); "The language model.";
-    engines.tts, |name: &String| known(find::<dyn Tts>(name)); "The voice.";
+    engines.stt, chain::<dyn Stt>; "The recogniser, or a list of them: the next takes over from one that fails. `ai-anchor engines` lists all.";
+    engines.llm, chain::<dyn Llm>; "The language model, or a list of them.";
+    engines.tts, chain::<dyn Tts>; "The voice, or a list of them.";
     engines.vad, |name: &String| known(find::<dyn VadModel>(name)); "The voice activity detector.";
+    engines.stt_patience_ms, within(100..=60_000); "Where another recogniser is listed, it takes over from one that gives no transcript for this long after a turn.";
+    engines.llm_patience_ms, within(100..=60_000); "The same for a language model that writes nothing for this long.";
+    engines.tts_patience_ms, within(100..=60_000); "The same for a voice from which no sound comes for this long.";
     engines.preload; "Load the engines at the start rather than when they are first used.";
     rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
     models.path; "The folder of downloaded models. Empty takes ~/.local/share/ai-anchor/models.";
@@ -73,6 +76,25 @@ impl Typed for String {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         value.as_str().map(str::to_owned).ok_or_else(|| expected("a text in quotes", value))
+    }
+}
+
+impl Typed for Vec<String> {
+    /// One name stands without brackets.
+    fn to_value(&self) -> Value {
+        match &self[..] {
+            [only] => only.to_value(),
+            names => Value::Array(names.iter().map(Typed::to_value).collect()),
+        }
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let names = match value {
+            Value::String(names) => Some(names.split(',').map(|name| name.trim().to_owned()).collect()),
+            Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        names.ok_or_else(|| expected("a name in quotes, or a list of such names", value))
     }
 }
 
@@ -144,6 +166,20 @@ fn within<T: PartialOrd + std::fmt::Display>(range: RangeInclusive<T>) -> impl F
             Err(format!("it must be from {} to {}, not {value}", range.start(), range.end()))
         }
     }
+}
+
+/// A chain has at least one engine, and each of those there are at most once.
+fn chain<E: Kind + ?Sized>(names: &Vec<String>) -> Result<(), String> {
+    if names.is_empty() {
+        return Err("it must name at least one engine".into());
+    }
+    for (at, name) in names.iter().enumerate() {
+        known(find::<E>(name))?;
+        if names[..at].contains(name) {
+            return Err(format!("it names '{name}' twice"));
+        }
+    }
+    Ok(())
 }
 
 fn known<T>(found: Result<T, anchor_engines::slot::UnknownEngine>) -> Result<(), String> {

@@ -350,3 +350,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn carries_on_an_answer_wherever_another_broke_off() {
+    let desk = desk();
+    let request = LlmRequest { messages: vec![user("tell me about the bridge")], ..LlmRequest::default() };
+    let whole = generate(&desk, request.clone()).text;
+    let words: Vec<_> = whole.split_whitespace().collect();
+    for told in 1..=words.len() {
+        let so_far = words[..told].join(" ");
+        let rest = generate(&desk, LlmRequest { so_far: so_far.clone(), ..request.clone() }).text;
+        let joined = format!("{so_far}{rest}");
+        if joined.contains('\n') {
+            // Too little of a sentence to know it by: it is cut off, and said whole.
+            let (cut, new) = joined.split_once('\n').unwrap();
+            let begun = cut.split_inclusive(['.', '?']).last().unwrap_or_default();
+            assert!(begun.split_whitespace().count() < 3, "{joined}");
+            assert!(whole.ends_with(new), "{joined}");
+        } else {
+            assert_eq!(joined.split_whitespace().collect::<Vec<_>>(), words, "behind {so_far:?}");
+        }
+    }
+}

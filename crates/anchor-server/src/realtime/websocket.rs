@@ -71,7 +71,7 @@ impl WebSocketTransport {
             inbox,
             outbox: Outbox::open(sink, &app.limits),
             translator: Translator::new(key, introduction, handshake.studio),
-            news: handshake.studio.then(|| Newsfeed::new(app.rundown.clone(), app.engine_status.clone())),
+            news: handshake.studio.then(|| Newsfeed::new(app)),
             silence: app.limits.silence,
             last_heard: Instant::now(),
             closing,
@@ -79,8 +79,8 @@ impl WebSocketTransport {
         let greeting = transport.translator.greeting();
         transport.outbox.send(greeting).await?;
         if let Some(news) = &mut transport.news {
-            let [rundown, engines] = news.now();
-            for event in [StudioEvent::hello(&app.name, &app.voices), rundown, engines] {
+            let hello = StudioEvent::hello(&app.name, &app.voices);
+            for event in std::iter::once(hello).chain(news.now()) {
                 let text = transport.translator.write(&event);
                 transport.outbox.send(text).await?;
             }

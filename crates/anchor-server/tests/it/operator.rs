@@ -1,6 +1,6 @@
 //! What whoever runs the server sees and decides.
 
-use anchor_core::engine::{EngineKind, EngineState, EngineStatus};
+use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notice, NoticeKind};
 use anchor_server::Limits;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{Error, http::HeaderValue};
@@ -102,7 +102,7 @@ async fn readiness_names_the_engines_that_are_not_ready() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let name = "flite".to_owned();
     let state = EngineState::Failed("libflite is not installed".into());
-    server.status.send_modify(|status| status[2] = EngineStatus { kind: EngineKind::Tts, name, state });
+    server.status.send_modify(|status| status[2] = EngineStatus { kind: EngineKind::Tts, name, state, in_use: true });
     let answer = server.get("/readyz", "").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     let body: serde_json::Value = serde_json::from_str(answer.rsplit("\r\n\r\n").next().unwrap()).unwrap();
@@ -111,6 +111,56 @@ async fn readiness_names_the_engines_that_are_not_ready() {
         json!({ "ready": false, "not_ready":
             [{ "kind": "tts", "name": "flite", "state": "failed", "problem": "libflite is not installed" }] })
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_is_ready_if_one_of_its_engines_is() {
+    let server = Server::start().await;
+    let spare = |state| EngineStatus { kind: EngineKind::Tts, name: "spare".into(), state, in_use: false };
+    server.status.send_modify(|status| {
+        status[2].state = EngineState::Failed("no line".into());
+        status.push(spare(EngineState::Ready));
+    });
+    assert!(server.get("/readyz", "").await.starts_with("HTTP/1.1 200"));
+    server.status.send_modify(|status| status[4] = spare(EngineState::Loading));
+    let answer = server.get("/readyz", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains("scripted-tts") && answer.contains("spare") && !answer.contains("scripted-llm"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_happened_to_the_engines_and_which_are_in_use() {
+    let server = Server::start().await;
+    let notice = |what| Notice { what, about: "test-model".into(), text: String::new() };
+    let now = std::time::SystemTime::now();
+    server.notices.send_modify(|notices| {
+        notices.total += 3;
+        let all = [NoticeKind::SwitchedOver, NoticeKind::SwitchedBack, NoticeKind::SwitchedOver];
+        notices.recent.extend(all.map(|what| (now, notice(what))));
+    });
+    server.status.send_modify(|status| {
+        status[1].in_use = false;
+        let (kind, name) = (EngineKind::Llm, "test-spare".into());
+        status.push(EngineStatus { kind, name, state: EngineState::Ready, in_use: true });
+    });
+    let due = [
+        "anchor_engine_notices_total{what=\"switched_over\",about=\"test-model\"} 2",
+        "anchor_engine_notices_total{what=\"switched_back\",about=\"test-model\"} 1",
+        "anchor_engine_in_use{kind=\"llm\",engine=\"test-spare\"} 1",
+        "anchor_engine_in_use{kind=\"llm\",engine=\"scripted-llm\"} 0",
+    ];
+    let mut metrics = String::new();
+    for _ in 0..200 {
+        metrics = server.get("/metrics", "").await;
+        if due.iter().all(|line| metrics.contains(line)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("not all of {due:?} is in\n{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

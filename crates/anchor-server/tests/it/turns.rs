@@ -1,5 +1,6 @@
 //! Conversations as they ought to go.
 
+use anchor_core::engine::{Notice, NoticeKind};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -213,8 +214,9 @@ async fn the_studio_is_told_how_the_anchor_is() {
     let engines = client.next().await;
     assert_eq!(
         engines["engines"][0],
-        json!({ "kind": "stt", "name": "scripted-stt", "state": "ready", "problem": null })
+        json!({ "kind": "stt", "name": "scripted-stt", "state": "ready", "problem": null, "in_use": true })
     );
+    assert_eq!(client.next().await["notices"], json!([]), "nothing has happened yet");
     client.speak(600).await;
     let events = client.until("response.done").await;
     let states: Vec<&str> =
@@ -229,9 +231,38 @@ async fn the_studio_is_told_how_the_anchor_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_studio_is_told_what_happens_to_the_engines_and_what_happened_before() {
+    let server = Server::start().await;
+    let mut client = server.connect_studio().await;
+    assert_eq!(client.find("anchor.notices").await["total"], 0);
+    let happens = |seconds: u64| {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let text = format!("ollama does not answer, for the {seconds}. time.");
+        let notice = Notice { what: NoticeKind::SwitchedOver, about: "ollama".into(), text };
+        server.notices.send_modify(|notices| {
+            notices.total += 1;
+            notices.recent.push((at, notice));
+        });
+    };
+    happens(1);
+    let event = client.find("anchor.notices").await;
+    assert_eq!((&event["total"], event["notices"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(
+        event["notices"][0],
+        json!({ "what": "switched_over", "about": "ollama", "at_ms": 1000,
+            "text": "ollama does not answer, for the 1. time." })
+    );
+    (2..30).for_each(happens);
+    let event = server.connect_studio().await.find("anchor.notices").await;
+    assert_eq!((&event["total"], event["notices"].as_array().unwrap().len()), (&json!(29), 10));
+    assert_eq!(event["notices"][9]["at_ms"], 29_000, "the newest comes last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_strict_client_hears_nothing_of_the_studio() {
     let server = Server::start().await;
     let mut client = server.connect().await;
+    server.notices.send_modify(|notices| notices.total += 1);
     client.speak(600).await;
     let events = client.until("response.done").await;
     assert!(!types(&events).iter().any(|kind| kind.starts_with("anchor.")));

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::{Entry, LoadContext, Needs, blocking, options};
 
 mod answer;
+mod carry_on;
 mod clock;
 mod index;
 mod keys;
@@ -100,8 +101,8 @@ impl Llm for Desk {
         blocking::stream(NAME, move |sink| {
             let index = desk.index();
             let mut source = None;
-            let mut space = "";
-            for piece in desk.answer(&index, &request) {
+            let (mut space, pieces) = carry_on::carry_on(&request.so_far, desk.answer(&index, &request));
+            for piece in pieces {
                 if let Some(story) = piece.story.filter(|_| piece.story != source) {
                     source = piece.story;
                     sink.send(LlmEvent::Source(index.stories[story].slug.clone()))?;

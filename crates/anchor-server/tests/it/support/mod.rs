@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anchor_core::SessionConfig;
-use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Tts};
+use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notices, Tts};
 use anchor_core::rundown::OnAir;
 use anchor_server::{App, Limits, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,7 @@ pub struct Server {
     pub engines: Scripted,
     pub rundown: watch::Sender<OnAir>,
     pub status: watch::Sender<Vec<EngineStatus>>,
+    pub notices: watch::Sender<Notices>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
 }
@@ -44,12 +45,15 @@ impl Server {
             kind,
             name: format!("scripted-{}", kind.name()),
             state: EngineState::Ready,
+            in_use: true,
         });
+        let (notices, told) = watch::channel(Notices::default());
         let (status, engine_status) = watch::channel(ready.to_vec());
         let app = App {
             name: "Ada".into(),
             engines: engines.engines(),
             engine_status,
+            notices: told,
             rundown: on_air,
             session: SessionConfig::default(),
             voices: engines.voices(),
@@ -59,7 +63,7 @@ impl Server {
         let task = tokio::spawn(anchor_server::serve(listener, app, async {
             stopped.await.ok();
         }));
-        Self { address, engines, rundown, status, stop, task }
+        Self { address, engines, rundown, status, notices, stop, task }
     }
 
     pub async fn connect(&self) -> Client {

@@ -1,0 +1,243 @@
+//! What is left of a clause when a voice breaks off within it: how far the words were heard, where the sound is cut, and
+//! from which word on the next voice speaks.
+//!
+//! A voice that tells its words' times is believed. Of any other, the words are laid out along the sound by the weight of
+//! their letters at the pace it has shown, and the cut is moved to a quiet place near the end, which most often is a pause
+//! between two words.
+
+use anchor_core::audio::{OUTPUT_RATE, Samples};
+use anchor_core::engine::WordTime;
+
+/// Pace of a voice that has completed no clause yet, in samples of sound per unit of weight: 15 letters a second, which is
+/// common for news.
+const COMMON_PACE: f64 = OUTPUT_RATE as f64 / 15.0;
+
+/// Weights of so much text are remembered of a voice; what is older counts ever less. About ten sentences.
+const REMEMBERED: f64 = 1000.0;
+
+/// A word that ends this little behind the sound was heard: its last sound fades anyway.
+const TOLERANCE: Samples = Samples::from_ms(30);
+
+/// How long a piece of sound has to be quiet to be taken for a pause.
+const WINDOW: usize = OUTPUT_RATE as usize / 100;
+
+/// The end of a cut sound is faded out over this length, so that it does not click.
+const FADE: usize = OUTPUT_RATE as usize * 6 / 1000;
+
+/// How fast a voice speaks, from the clauses it has completed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    weight: f64,
+    samples: f64,
+}
+
+/// Where a clause was broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BreakOff {
+    /// Byte behind the last word that was heard, in the text the voice was given.
+    pub(super) text_end: usize,
+    /// Length of the sound up to the cut, of the samples the voice gave.
+    pub(super) cut: Samples,
+}
+
+impl Pace {
+    /// Takes in a clause that was spoken completely at `speed`.
+    pub(super) fn add(&mut self, text: &str, sound: Samples, speed: f32) {
+        let weight = weight(text);
+        if weight == 0.0 {
+            return;
+        }
+        let keep = (REMEMBERED / (self.weight + weight)).min(1.0);
+        self.weight = (self.weight + weight) * keep;
+        self.samples = (self.samples + sound.0 as f64 * f64::from(speed)) * keep;
+    }
+
+    /// Samples of sound per unit of weight at `speed`.
+    fn samples_per_weight(self, speed: f32) -> f64 {
+        let own = if self.weight > 0.0 { self.samples / self.weight } else { COMMON_PACE };
+        own / f64::from(speed.max(0.01))
+    }
+}
+
+/// Where to break off a clause, of whose sound `given` is out of reach and `held` is not.
+///
+/// `words` are the times of its words where the voice told them, `pace` and `speed` what it is laid out by where not.
+pub(super) fn break_off(
+    text: &str,
+    words: &[WordTime],
+    given: Samples,
+    held: &[f32],
+    pace: Pace,
+    speed: f32,
+) -> BreakOff {
+    let length = Samples(given.0 + held.len() as u64);
+    if words.is_empty() {
+        let cut = Samples(given.0 + quietest(held) as u64);
+        return BreakOff { text_end: nearest_word_end(text, cut, pace.samples_per_weight(speed)), cut };
+    }
+    let last = words.iter().rev().find(|word| word.end <= length + TOLERANCE);
+    let text_end = last.map_or(0, |word| word.text_end);
+    let cut = match last {
+        Some(word) if word.end >= given => word.end.min(length),
+        // Within a word: it will be said again, so the less of it is heard the better.
+        _ => Samples(given.0 + quietest(held) as u64),
+    };
+    BreakOff { text_end, cut }
+}
+
+/// The words of `text` laid out along a sound of this length.
+pub(super) fn lay_out(text: &str, length: Samples) -> Vec<WordTime> {
+    let all = weight(text);
+    let place =
+        |end: usize| WordTime { text_end: end, end: Samples((length.0 as f64 * weight(&text[..end]) / all) as u64) };
+    if all == 0.0 { Vec::new() } else { word_ends(text).map(place).collect() }
+}
+
+/// Fades out the end of a sound.
+pub(super) fn fade_out(samples: &mut [f32]) {
+    let length = samples.len().min(FADE);
+    let begin = samples.len() - length;
+    for (at, sample) in samples[begin..].iter_mut().enumerate() {
+        *sample *= 1.0 - (at + 1) as f32 / length as f32;
+    }
+}
+
+/// The middle of the quietest piece of a sound, the latest of several; all of it where it is shorter than a piece.
+fn quietest(samples: &[f32]) -> usize {
+    if samples.len() <= WINDOW {
+        return samples.len();
+    }
+    let energy = |piece: &[f32]| piece.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>();
+    let places = (0..=samples.len() - WINDOW).step_by(WINDOW / 4).map(|at| (energy(&samples[at..at + WINDOW]), at));
+    // Silence is silence: a little noise does not make one pause better than a later one.
+    let floor = 1e-7 * WINDOW as f64;
+    let best = places.min_by(|a, b| a.0.max(floor).total_cmp(&b.0.max(floor)).then(b.1.cmp(&a.1)));
+    best.map_or(samples.len(), |(_, at)| at + WINDOW / 2)
+}
+
+/// The end of the word that most likely ends at `cut`, 0 if that is before the first.
+fn nearest_word_end(text: &str, cut: Samples, samples_per_weight: f64) -> usize {
+    let distance = |end: usize| (weight(&text[..end]) * samples_per_weight - cut.0 as f64).abs();
+    std::iter::once(0).chain(word_ends(text)).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap_or(0)
+}
+
+/// The bytes behind each word that can be heard.
+fn word_ends(text: &str) -> impl Iterator<Item = usize> {
+    let mut begin = 0;
+    let pieces = text.split_inclusive(char::is_whitespace).map(move |piece| {
+        let at = begin;
+        begin += piece.len();
+        (at, piece.trim_end())
+    });
+    pieces.filter(|(_, word)| word.contains(char::is_alphanumeric)).map(|(at, word)| at + word.len())
+}
+
+/// How long a text takes to say, in letters. A figure is a word by itself; a comma is a short pause.
+fn weight(text: &str) -> f64 {
+    let weight = |c: char| match c {
+        ',' | ';' | ':' | '—' | '–' => 2.5,
+        '.' | '!' | '?' => 0.0,
+        c if c.is_numeric() => 4.0,
+        c if c.is_alphabetic() => 1.0,
+        c if c.is_whitespace() => 0.6,
+        _ => 0.0,
+    };
+    text.trim_end().chars().map(weight).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "Cars cross again, they say.";
+
+    fn tone(milliseconds: u64) -> Vec<f32> {
+        (0..Samples::from_ms(milliseconds).0).map(|at| (at as f32 * 0.1).sin() * 0.3).collect()
+    }
+
+    #[test]
+    fn words_with_times_are_cut_at_their_ends() {
+        let word = |text_end, ms| WordTime { text_end, end: Samples::from_ms(ms) };
+        let words = [word(4, 300), word(10, 600), word(17, 1100), word(22, 1400), word(27, 1800)];
+        let at = |given, held| {
+            let cut = break_off(TEXT, &words, Samples::from_ms(given), &tone(held), Pace::default(), 1.0);
+            (cut.text_end, cut.cut.as_ms())
+        };
+        assert_eq!(at(550, 100), (10, 600), "a word ends within what is held");
+        assert_eq!(at(550, 40), (10, 590), "the end of a word may be missing by a little");
+        let (text_end, cut) = at(700, 200);
+        assert!(text_end == 10 && (700..900).contains(&cut), "within a word, which is said again");
+        assert_eq!(at(0, 100).0, 0);
+        assert_eq!(at(1800, 0), (27, 1800));
+    }
+
+    #[test]
+    fn words_without_times_are_counted_by_their_weight_to_the_nearest_pause() {
+        let mut pace = Pace::default();
+        pace.add(TEXT, Samples::from_ms(1800), 1.0);
+        let laid_out = lay_out(TEXT, Samples::from_ms(1800));
+        assert_eq!(laid_out.iter().map(|word| word.text_end).collect::<Vec<_>>(), [4, 10, 17, 22, 27]);
+        assert_eq!(laid_out[4].end, Samples::from_ms(1800));
+        let pause = laid_out[1].end;
+        // The pause between two words lies in the middle of what is held.
+        let mut held = tone(250);
+        held[2400..3000].fill(0.0);
+        let given = Samples(pause.0 - 2700);
+        let cut = break_off(TEXT, &[], given, &held, pace, 1.0);
+        assert_eq!(cut.text_end, 10);
+        assert!((given.0 + 2400..=given.0 + 3000).contains(&cut.cut.0), "{cut:?}");
+    }
+
+    #[test]
+    fn pace_is_that_of_the_newest_clauses() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.samples_per_weight(1.0), COMMON_PACE);
+        pace.add("abcdefghij", Samples(10_000), 1.0);
+        assert_eq!(pace.samples_per_weight(1.0), 1000.0);
+        assert_eq!(pace.samples_per_weight(2.0), 500.0, "twice as fast, half as long");
+        for _ in 0..10_000 {
+            pace.add("abcdefghij", Samples(5_000), 2.0);
+        }
+        assert!((pace.samples_per_weight(2.0) - 500.0).abs() < 1.0);
+        assert!(pace.weight <= REMEMBERED);
+        pace.add("...", Samples(5), 1.0);
+    }
+
+    #[test]
+    fn a_fade_ends_in_silence() {
+        let mut sound = vec![1.0; 1000];
+        fade_out(&mut sound);
+        assert_eq!((sound[999], sound[1000 - FADE - 1]), (0.0, 1.0));
+        fade_out(&mut []);
+    }
+
+    proptest! {
+        /// Wherever a voice breaks off, the cut lies in what can still be cut, and the text is cut behind a word.
+        #[test]
+        fn cuts_lie_where_they_can(
+            text in "[a-zé0-9,. ]{0,60}",
+            given in 0u64..200_000,
+            held in prop::collection::vec(-1.0f32..1.0, 0..7000),
+            times in prop::collection::vec(0u64..200_000, 0..8),
+            speed in 0.25f32..4.0,
+        ) {
+            let ends: Vec<_> = word_ends(&text).collect();
+            let mut times = times;
+            times.sort_unstable();
+            let words: Vec<_> = ends.iter().zip(&times).map(|(&text_end, &end)| WordTime { text_end, end: Samples(end) }).collect();
+            let BreakOff { text_end, cut } = break_off(&text, &words, Samples(given), &held, Pace::default(), speed);
+            prop_assert!((given..=given + held.len() as u64).contains(&cut.0));
+            prop_assert!(text_end == 0 || ends.contains(&text_end));
+            // No word that was told to end later counts as heard, and none that ended before the cut is said again.
+            for word in words {
+                prop_assert!(word.text_end > text_end || word.end <= Samples(given + held.len() as u64) + TOLERANCE);
+                prop_assert!(word.text_end <= text_end || word.end > cut);
+            }
+            let laid_out = lay_out(&text, Samples(given));
+            prop_assert!(laid_out.is_sorted_by_key(|word| (word.text_end, word.end)));
+            prop_assert!(laid_out.iter().all(|word| word.end.0 <= given));
+        }
+    }
+}
