@@ -15,7 +15,7 @@ use super::diagnosis::{End, diagnose, not_started, taken};
 use super::gate::Gate;
 use super::log::Tail;
 use super::policy::{Next, Pace, Pulse, Restarts, idle};
-use super::process::{Folder, Process};
+use super::process::{Folder, Groups, Process};
 use super::recipe::Recipe;
 use super::record::{self, Left, Record};
 use super::status::ServerState;
@@ -27,6 +27,7 @@ pub(super) struct Keeper {
     pub(super) rank: usize,
     pub(super) pace: Pace,
     pub(super) folder: Folder,
+    pub(super) groups: Groups,
     pub(super) check: Check,
     pub(super) gate: Arc<Gate>,
     pub(super) board: Board,
@@ -111,7 +112,7 @@ impl Keeper {
             let known = self.check.is_it(self.pace.answer).await;
             known.map_err(|problem| Failure::Told(taken(&self.recipe, &problem)))?;
         } else {
-            let process = Process::spawn(&self.recipe, &self.folder);
+            let process = Process::spawn(&self.recipe, &self.folder, &self.groups);
             self.process = Some(process.map_err(|error| Failure::Told(not_started(&self.recipe, &error)))?);
         }
         self.until_it_works(began).await
@@ -225,16 +226,16 @@ impl Keeper {
         };
         match works {
             Works::Well => {
-                self.show(ServerState::Ready);
                 self.board.notice(NoticeKind::ServerReady, name, format!("{how}."));
+                self.show(ServerState::Ready);
             }
             Works::Badly(problem) => {
-                self.show(ServerState::Degraded(problem.clone()));
                 self.board.notice(NoticeKind::ServerReady, name, format!("{how}, but {problem}."));
+                self.show(ServerState::Degraded(problem.clone()));
             }
             Works::Lacks(problem) => {
-                self.show(ServerState::Failed { why: problem.clone(), again: None });
                 self.board.notice(NoticeKind::ServerGivenUp, name, format!("{problem}."));
+                self.show(ServerState::Failed { why: problem.clone(), again: None });
             }
         }
     }

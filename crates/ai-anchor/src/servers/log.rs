@@ -68,21 +68,21 @@ pub(super) fn pump(mut from: impl Read, mut log: Option<Log>, tail: &Tail) {
             log = None;
         }
         for &byte in &piece[..count] {
-            match byte {
-                // Progress bars redraw their line with a carriage return.
-                b'\n' | b'\r' => {
-                    if !line.is_empty() {
-                        tail.push(plain(&line));
-                        line.clear();
-                    }
-                }
-                byte if line.len() < TAIL_LINE => line.push(byte),
-                _ => {}
+            // Progress bars redraw their line with a carriage return.
+            if matches!(byte, b'\n' | b'\r') {
+                end_line(&mut line, tail);
+            } else if line.len() < TAIL_LINE {
+                line.push(byte);
             }
         }
     }
+    end_line(&mut line, tail);
+}
+
+fn end_line(line: &mut Vec<u8>, tail: &Tail) {
     if !line.is_empty() {
-        tail.push(plain(&line));
+        tail.push(plain(line));
+        line.clear();
     }
 }
 

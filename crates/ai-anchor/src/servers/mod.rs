@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 pub use board::Notices;
 pub use need::{needed, recipes};
 pub use policy::Pace;
-pub use recipe::{Change, Kind, Order, Proof, Recipe, RecipeError, address, recipe};
+pub use recipe::{Change, Kind, Order, Proof, Recipe, address, recipe};
 pub use status::{ServerState, ServerStatus};
 
 use board::Board;
@@ -34,7 +34,7 @@ use check::Check;
 use gate::Gate;
 use keeper::Keeper;
 use policy::Restarts;
-use process::Folder;
+use process::{Folder, Groups};
 
 /// What a server may take to stop beyond the patience of the pace: to vanish after it was killed, and to have its last
 /// lines read.
@@ -46,6 +46,7 @@ pub struct Supervisor {
     /// Servers of this rank and above are to stop; all keepers rest from then on. `None` before.
     stopping: watch::Sender<Option<usize>>,
     tasks: Vec<JoinHandle<()>>,
+    groups: Groups,
     pace: Pace,
 }
 
@@ -90,6 +91,7 @@ impl Supervisor {
         let at_once = recipes.iter().enumerate().filter(|(_, recipe)| !recipe.lazy).map(|(rank, _)| rank);
         let gate = Arc::new(Gate::new(at_once));
         let stopping = watch::Sender::new(None);
+        let groups = Groups::default();
         let (mut lines, mut keepers) = (Vec::new(), Vec::new());
         for (rank, recipe) in recipes.into_iter().enumerate() {
             let line =
@@ -98,6 +100,7 @@ impl Supervisor {
                 rank,
                 pace: options.pace.clone(),
                 folder: Folder::new(&options.folder),
+                groups: groups.clone(),
                 check: Check::new(recipe.url.clone(), recipe.proof.clone())?,
                 gate: gate.clone(),
                 board: board.clone(),
@@ -111,7 +114,7 @@ impl Supervisor {
         }
         let tasks = keepers.into_iter().map(|keeper| tokio::spawn(work(keeper, stopping.subscribe()))).collect();
         let handle = Handle { board, lines: Arc::new(lines) };
-        Ok(Self { handle, stopping, tasks, pace: options.pace })
+        Ok(Self { handle, stopping, tasks, groups, pace: options.pace })
     }
 
     /// A way to reach it from elsewhere.
@@ -132,18 +135,18 @@ impl Supervisor {
     /// Stops the servers it started, the last one first, and leaves the others alone. Nothing is started any more from
     /// the moment it is called. Each gets the pace's patience, so that the whole has a bound.
     pub async fn shutdown(mut self) {
-        let tasks = std::mem::take(&mut self.tasks);
-        for (rank, mut task) in tasks.into_iter().enumerate().rev() {
+        for (rank, task) in self.tasks.iter_mut().enumerate().rev() {
             self.stopping.send_replace(Some(rank));
-            if tokio::time::timeout(self.pace.stop + BEYOND, &mut task).await.is_err() {
-                task.abort();
-            }
+            // What takes longer is killed when this is dropped.
+            let _ = tokio::time::timeout(self.pace.stop + BEYOND, task).await;
         }
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        // At once and not when the tasks get to know: the program may be about to end.
+        self.groups.kill();
         for task in &self.tasks {
             task.abort();
         }

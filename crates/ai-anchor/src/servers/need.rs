@@ -1,11 +1,12 @@
 //! Which model servers the chosen engines need.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anchor_core::engine::EngineKind;
 use reqwest::Url;
 
-use super::recipe::{Kind, Order, Recipe, RecipeError, address, recipe};
+use super::recipe::{Kind, Order, Recipe, address, recipe};
 use crate::config::Config;
 use crate::memory::Shares;
 
@@ -52,12 +53,13 @@ pub fn needed(config: &Config, source: impl Fn(Kind, &str) -> String) -> Vec<Ord
         let options = config.options(kind, engine);
         let text = |key: &str| options.get(key).and_then(|value| value.as_str()).map(str::to_owned);
         let model = text("model").filter(|model| !model.is_empty()).unwrap_or_else(|| need.model.into());
-        let urls = match options.get("url") {
-            Some(toml::Value::Array(urls)) => urls.iter().filter_map(|url| url.as_str().map(str::to_owned)).collect(),
-            _ => vec![text("url").unwrap_or_else(|| need.url.into())],
+        let urls: Vec<&str> = match options.get("url") {
+            Some(toml::Value::Array(urls)) => urls.iter().filter_map(|url| url.as_str()).collect(),
+            Some(url) => url.as_str().into_iter().collect(),
+            None => vec![need.url],
         };
         // Of several endpoints the first on this machine is the one to start: a second one would need a second card.
-        if let Some(url) = urls.into_iter().find(|url| is_local(url)) {
+        if let Some(url) = urls.into_iter().filter_map(address).find(is_local) {
             let source = source(need.server, &model);
             orders.push(Order { kind: need.server, url, model, source });
         }
@@ -72,9 +74,9 @@ pub fn recipes(
     environment: &Path,
     shares: &Shares,
     source: impl Fn(Kind, &str) -> String,
-) -> Result<Vec<Recipe>, RecipeError> {
+) -> Vec<Recipe> {
     if !config.servers.start {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     needed(config, source).iter().map(|order| recipe(order, environment, shares, &config.servers)).collect()
 }
@@ -90,12 +92,9 @@ fn chosen(config: &Config, kind: EngineKind) -> &str {
 }
 
 /// Whether an address is one of this machine alone.
-fn is_local(text: &str) -> bool {
-    let local = |url: &Url| {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    };
-    address(text).is_some_and(|url| local(&url))
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -126,7 +125,7 @@ mod tests {
 
     fn orders(config: &Config) -> Vec<(Kind, String, String)> {
         let orders = needed(config, |kind, _| format!("/models/{}", kind.name()));
-        orders.into_iter().map(|order| (order.kind, order.url, order.model)).collect()
+        orders.into_iter().map(|order| (order.kind, order.url.to_string(), order.model)).collect()
     }
 
     #[test]
@@ -151,12 +150,12 @@ mod tests {
             "url = ['http://gpu.example', 'http://localhost:9/v1']\nmodel = 'm'",
         );
         option(&mut config, EngineKind::Tts, "higgs-server", "url = 'https://127.0.0.1:1'");
-        assert_eq!(orders(&config), [(Kind::Ollama, "http://localhost:9/v1".into(), "m".into())]);
+        assert_eq!(orders(&config), [(Kind::Ollama, "http://localhost:9/".into(), "m".into())]);
     }
 
     #[test]
     fn none_is_started_where_the_settings_say_so() {
-        let recipes = |config: &Config| recipes(config, Path::new("/env"), &SHARES, |_, model| model.into()).unwrap();
+        let recipes = |config: &Config| recipes(config, Path::new("/env"), &SHARES, |_, model| model.into());
         let mut config = studio();
         let names: Vec<String> = recipes(&config).into_iter().map(|recipe| recipe.name).collect();
         assert_eq!(names, ["ollama", "higgs", "voxtral"]);

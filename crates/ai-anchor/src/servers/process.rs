@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,48 @@ impl Folder {
     }
 }
 
+/// The process groups that run now, so that a program about to end can end them all at once. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Groups(Arc<Mutex<Alive>>);
+
+#[derive(Default)]
+struct Alive {
+    closed: bool,
+    groups: Vec<Pid>,
+}
+
+impl Groups {
+    /// Kills all there are, and all that would come.
+    pub(super) fn kill(&self) {
+        let mut alive = self.lock();
+        alive.closed = true;
+        alive.groups.drain(..).for_each(kill);
+    }
+
+    /// Takes one in, or kills it where all are killed.
+    fn add(&self, group: Pid) {
+        let mut alive = self.lock();
+        if alive.closed { kill(group) } else { alive.groups.push(group) }
+    }
+
+    /// Forgets one that is gone; whether it was still there.
+    fn remove(&self, group: Pid) -> bool {
+        let groups = &mut self.lock().groups;
+        let before = groups.len();
+        groups.retain(|other| *other != group);
+        groups.len() < before
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Alive> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kill(group: Pid) {
+    // It may be gone already.
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
 /// A running server. Dropping it kills it with all its children; [`end`](Self::end) is kinder.
 pub(super) struct Process {
     child: Child,
@@ -53,12 +96,12 @@ pub(super) struct Process {
     record: Option<Record>,
     tail: Tail,
     pump: JoinHandle<()>,
-    ended: bool,
+    groups: Groups,
 }
 
 impl Process {
     /// Starts the server. Blocks for as long as the system takes to start a program.
-    pub(super) fn spawn(recipe: &Recipe, folder: &Folder) -> io::Result<Self> {
+    pub(super) fn spawn(recipe: &Recipe, folder: &Folder, groups: &Groups) -> io::Result<Self> {
         folder.create()?;
         let log = Log::open(&folder.log(&recipe.name), log::MAX_BYTES)?;
         let tail = Tail::default();
@@ -86,11 +129,10 @@ impl Process {
         let pump = std::thread::Builder::new()
             .name(format!("log of {}", recipe.name))
             .spawn(move || log::pump(output, Some(log), &pumped))
-            .inspect_err(|_| {
-                let _ = kill_process_group(group, Signal::KILL);
-            })?;
+            .inspect_err(|_| kill(group))?;
         let path = folder.record(&recipe.name);
-        let mut process = Self { child, group, path, record: None, tail, pump, ended: false };
+        let mut process = Self { child, group, path, record: None, tail, pump, groups: groups.clone() };
+        process.groups.add(group);
         process.note();
         Ok(process)
     }
@@ -121,7 +163,7 @@ impl Process {
     pub(super) async fn end(&mut self, patience: Duration) {
         let child = &mut self.child;
         let gone = record::end_group(self.group, patience, || drop(child.try_wait())).await;
-        self.ended = true;
+        self.groups.remove(self.group);
         if gone {
             record::remove(&self.path);
             // What it printed last says why it ended.
@@ -137,9 +179,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.ended {
-            // It may be gone already. The child is reaped by the runtime; the record is removed by who finds it next.
-            let _ = kill_process_group(self.group, Signal::KILL);
+        if self.groups.remove(self.group) {
+            // The child is reaped by the runtime; the record is removed by who finds it next.
+            kill(self.group);
         }
     }
 }

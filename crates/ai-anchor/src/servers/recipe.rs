@@ -52,8 +52,8 @@ impl Kind {
 pub struct Order {
     /// Which.
     pub kind: Kind,
-    /// Where its engine calls it, such as `http://127.0.0.1:8000`. A path is left out of account.
-    pub url: String,
+    /// Where it is to answer, as [`address`] gives it.
+    pub url: Url,
     /// What its engine calls the model.
     pub model: String,
     /// Folder of the model's files, or the name of its repository. Ollama keeps its models itself and has no use for it.
@@ -121,26 +121,9 @@ pub enum Proof {
     },
 }
 
-/// Why there is no recipe.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecipeError {
-    /// The address cannot be listened on.
-    #[error(
-        "{server} cannot be started for the address `{url}`: it needs http, a host and a port. Write one such as http://127.0.0.1:8000"
-    )]
-    Address {
-        /// Which server.
-        server: &'static str,
-        /// Its address.
-        url: String,
-    },
-}
-
 /// How to run the server that `order` asks for, with the programs of the conda environment at `environment`.
-pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Servers) -> Result<Recipe, RecipeError> {
-    let kind = order.kind;
-    let url =
-        address(&order.url).ok_or_else(|| RecipeError::Address { server: kind.name(), url: order.url.clone() })?;
+pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Servers) -> Recipe {
+    let (kind, url) = (order.kind, order.url.clone());
     let own = match kind {
         Kind::Ollama => ollama(order, &url, shares),
         Kind::Higgs => higgs(order, &url, shares),
@@ -156,7 +139,7 @@ pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Ser
     } else {
         (PathBuf::from("/bin/sh"), vec!["-c".into(), command.clone()])
     };
-    Ok(Recipe {
+    Recipe {
         name: kind.name().into(),
         program,
         arguments,
@@ -168,10 +151,11 @@ pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Ser
         lazy,
         idle: (idle > 0).then(|| Duration::from_secs(60 * u64::from(idle))),
         share: own.share,
-    })
+    }
 }
 
-/// Scheme, host and port of a server on this machine. `None` where it is none, or not spoken to in plain HTTP.
+/// Scheme, host and port of a server that is spoken to in plain HTTP; its path is left out of account. `None` where the
+/// text is no such address.
 pub fn address(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "http")?;
     let (host, port) = (url.host_str()?, url.port_or_known_default()?);
@@ -331,11 +315,11 @@ mod tests {
             Kind::Higgs => ("bosonai/higgs-audio-v2-generation-3B-base", "/models/higgs"),
             Kind::Voxtral => ("mistralai/Voxtral-Mini-3B-2507", "/models/voxtral"),
         };
-        Order { kind, url: url.into(), model: model.into(), source: source.into() }
+        Order { kind, url: address(url).unwrap(), model: model.into(), source: source.into() }
     }
 
     fn of(kind: Kind, settings: &Servers) -> Recipe {
-        recipe(&order(kind, "http://127.0.0.1:8000/v1"), Path::new("/env"), &SHARES, settings).unwrap()
+        recipe(&order(kind, "http://127.0.0.1:8000/v1"), Path::new("/env"), &SHARES, settings)
     }
 
     /// The recipe as one would type it.
@@ -449,9 +433,10 @@ mod tests {
     fn addresses_are_a_host_and_a_port() {
         assert_eq!(address("http://localhost:8000/v1/").unwrap().as_str(), "http://localhost:8000/");
         assert_eq!(address("http://[::1]:8000").unwrap().as_str(), "http://[::1]:8000/");
-        let made = recipe(&order(Kind::Ollama, "http://[::1]"), Path::new("/env"), &SHARES, &settings()).unwrap();
+        let made = recipe(&order(Kind::Ollama, "http://[::1]"), Path::new("/env"), &SHARES, &settings());
         assert!(made.environment.contains(&("OLLAMA_HOST".into(), Change::Set("[::1]:80".into()))), "{made:?}");
-        let error = recipe(&order(Kind::Higgs, "here"), Path::new("/env"), &SHARES, &settings()).unwrap_err();
-        insta::assert_snapshot!(error, @"higgs cannot be started for the address `here`: it needs http, a host and a port. Write one such as http://127.0.0.1:8000");
+        for none in ["here", "https://127.0.0.1:1", "unix:/run/x"] {
+            assert_eq!(address(none), None);
+        }
     }
 }
