@@ -31,6 +31,15 @@ pub(super) enum Works {
     Lacks(String),
 }
 
+/// Why a server does not work, as far as it says so. The text completes "asked, ...".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It may come yet.
+    NotYet(String),
+    /// It answers, and refuses the real request.
+    Refused(String),
+}
+
 /// Asks one server.
 #[derive(Clone)]
 pub(super) struct Check {
@@ -84,9 +93,9 @@ impl Check {
         }
     }
 
-    /// The proof: a real request, answered within `patience`. The error completes "asked, ...".
-    pub(super) async fn works(&self, answer: Duration, patience: Duration) -> Result<Works, String> {
-        self.answers(answer).await?;
+    /// The proof: a real request, answered within `patience`.
+    pub(super) async fn works(&self, answer: Duration, patience: Duration) -> Result<Works, Doubt> {
+        self.answers(answer).await.map_err(Doubt::NotYet)?;
         match &self.proof {
             Proof::Ollama { model, context } => self.loaded(model, *context, patience).await,
             Proof::Transcription { model } => self.transcribes(model, patience).await,
@@ -95,18 +104,18 @@ impl Check {
     }
 
     /// No messages at all load the model without a word written (`docs/api.md` of Ollama, "Load a model").
-    async fn loaded(&self, model: &str, context: u32, patience: Duration) -> Result<Works, String> {
+    async fn loaded(&self, model: &str, context: u32, patience: Duration) -> Result<Works, Doubt> {
         let body = json!({
             "model": model, "messages": [], "stream": false, "keep_alive": -1, "options": { "num_ctx": context },
         });
         let request = self.client.post(self.at("/api/chat")).json(&body).timeout(patience);
-        let (status, answer) = self.answer("/api/chat", request).await?;
+        let (status, answer) = self.answer("/api/chat", request).await.map_err(Doubt::NotYet)?;
         if status == StatusCode::NOT_FOUND {
             let pull = "`ai-anchor models pull ollama` downloads it";
             return Ok(Works::Lacks(format!("Ollama does not have the model {model}. {pull}")));
         }
-        succeeded("/api/chat", status, &answer)?;
-        let running: Running = self.json(self.get("/api/ps"), CONNECT + patience).await?;
+        proved("/api/chat", status, &answer)?;
+        let running: Running = self.json(self.get("/api/ps"), patience).await.map_err(Doubt::NotYet)?;
         let named = |name: &str| name == model || name.strip_suffix(":latest") == Some(model);
         let loaded = running.models.iter().find(|loaded| named(&loaded.model) || named(&loaded.name));
         Ok(match loaded {
@@ -121,20 +130,20 @@ impl Check {
         })
     }
 
-    async fn transcribes(&self, model: &str, patience: Duration) -> Result<Works, String> {
+    async fn transcribes(&self, model: &str, patience: Duration) -> Result<Works, Doubt> {
         let path = "/v1/audio/transcriptions";
         let sound = Part::bytes(wav::write(&[0.0; SILENCE], INPUT_RATE)).file_name("silence.wav").mime_str("audio/wav");
-        let sound = sound.map_err(|error| format!("{path} cannot be asked: {error}"))?;
+        let sound = sound.map_err(|error| Doubt::Refused(format!("{path} cannot be asked: {error}")))?;
         let form = Form::new().part("file", sound).text("model", model.to_owned()).text("response_format", "json");
         let form = form.text("temperature", "0").text("language", "en");
         let request = self.client.post(self.at(path)).multipart(form).timeout(patience);
-        let (status, answer) = self.answer(path, request).await?;
-        succeeded(path, status, &answer)?;
+        let (status, answer) = self.answer(path, request).await.map_err(Doubt::NotYet)?;
+        proved(path, status, &answer)?;
         let text = serde_json::from_slice::<Value>(&answer).ok().filter(|answer| answer.get("text").is_some());
-        text.map(|_| Works::Well).ok_or_else(|| format!("{path} answers without a text"))
+        text.map(|_| Works::Well).ok_or_else(|| Doubt::Refused(format!("{path} answers without a text")))
     }
 
-    async fn speaks(&self, model: &str, patience: Duration) -> Result<Works, String> {
+    async fn speaks(&self, model: &str, patience: Duration) -> Result<Works, Doubt> {
         let path = "/v1/audio/speech";
         let mut body = json!({ "model": model, "input": "Hello.", "response_format": "pcm" });
         // Boson's own server demands one of its voices; vLLM-Omni has none for this model and refuses any.
@@ -144,11 +153,11 @@ impl Check {
             body["voice"] = voice.into();
         }
         let request = self.client.post(self.at(path)).json(&body).timeout(patience);
-        let (status, answer) = self.answer(path, request).await?;
-        succeeded(path, status, &answer)?;
+        let (status, answer) = self.answer(path, request).await.map_err(Doubt::NotYet)?;
+        proved(path, status, &answer)?;
         // Sound that begins like JSON is an error that came after the status was sent.
         if answer.is_empty() || serde_json::from_slice::<Value>(&answer).is_ok() {
-            return Err(format!("{path} gives no sound: {}", short(&answer)));
+            return Err(Doubt::Refused(format!("{path} gives no sound: {}", short(&answer))));
         }
         Ok(Works::Well)
     }
@@ -231,6 +240,12 @@ struct Loaded {
 
 fn succeeded(path: &str, status: StatusCode, answer: &[u8]) -> Result<(), String> {
     if status.is_success() { Ok(()) } else { Err(format!("{path} answers {}: {}", status.as_u16(), short(answer))) }
+}
+
+/// The same of a real request. A server that is busy or still loads says 503.
+fn proved(path: &str, status: StatusCode, answer: &[u8]) -> Result<(), Doubt> {
+    let doubt = if status == StatusCode::SERVICE_UNAVAILABLE { Doubt::NotYet } else { Doubt::Refused };
+    succeeded(path, status, answer).map_err(doubt)
 }
 
 /// The beginning of an answer, for a message.

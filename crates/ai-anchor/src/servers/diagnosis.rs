@@ -12,6 +12,8 @@ pub(super) enum End {
     Exit(ExitStatus),
     /// It did not answer in time.
     Late,
+    /// It refused a real request again and again.
+    Refused,
 }
 
 /// What servers print when something is wrong, with what that means.
@@ -60,10 +62,7 @@ const SIGNS: &[Sign] = &[
         ],
         means: Meaning::NoModel,
     },
-    Sign {
-        prints: &["no module named", "modulenotfounderror", "command not found", ": not found"],
-        means: Meaning::NoProgram,
-    },
+    Sign { prints: &["no module named", "modulenotfounderror", "command not found"], means: Meaning::NoProgram },
     Sign {
         prints: &[
             "driver on your system is too old",
@@ -76,9 +75,11 @@ const SIGNS: &[Sign] = &[
     },
 ];
 
-/// What happened to the server of `recipe`, whose newest lines are `lines`, oldest first.
+/// What happened to the server of `recipe`, whose newest lines are `lines`, oldest first; `asked` is what it said when it
+/// was last asked, empty where that says nothing.
 pub(super) fn diagnose(recipe: &Recipe, end: End, lines: &[String], asked: &str) -> String {
-    let lower: Vec<String> = lines.iter().map(|line| line.to_lowercase()).collect();
+    let said = lines.iter().map(String::as_str).chain([asked]);
+    let lower: Vec<String> = said.map(str::to_lowercase).collect();
     let sign = SIGNS.iter().find(|sign| lower.iter().any(|line| sign.prints.iter().any(|print| line.contains(print))));
     if let Some(sign) = sign {
         return meaning(sign.means, recipe);
@@ -100,6 +101,7 @@ pub(super) fn diagnose(recipe: &Recipe, end: End, lines: &[String], asked: &str)
             let asked = if asked.is_empty() { String::new() } else { format!(" Asked, {asked}.") };
             format!("it did not answer within {} s.{asked} {last}", recipe.start.as_secs())
         }
+        End::Refused => format!("it runs but does not do its work: {asked}. {last}"),
     }
 }
 
@@ -199,6 +201,10 @@ mod tests {
         insta::assert_snapshot!(signal(11), @"it was ended by signal 11. It printed nothing.");
         insta::assert_snapshot!(signal(9), @"it was killed (signal 9), which is what the system does when main memory runs out. `journalctl -k` tells. Close other programs or add memory");
         let late = diagnose(&recipe(), End::Late, &["Loading weights: 50%".into()], "/health answers 503");
+        let refused = |asked| diagnose(&recipe(), End::Refused, &[], asked);
+        insta::assert_snapshot!(refused("/v1/audio/speech answers 500: {}"), @"it runs but does not do its work: /v1/audio/speech answers 500: {}. It printed nothing.");
+        let memory = refused("/api/chat answers 500: cudaMalloc failed: out of memory");
+        assert!(memory.starts_with("the GPU's memory does not suffice"), "{memory}");
         insta::assert_snapshot!(late, @"it did not answer within 900 s. Asked, /health answers 503. Its last line: Loading weights: 50%");
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::board::Board;
-use super::check::{Check, Works};
+use super::check::{Check, Doubt, Works};
 use super::diagnosis::{End, diagnose, not_started, taken};
 use super::gate::Gate;
 use super::log::Tail;
@@ -19,6 +19,10 @@ use super::process::{Folder, Groups, Process};
 use super::recipe::Recipe;
 use super::record::{self, Left, Record};
 use super::status::ServerState;
+
+/// Real requests in a row that a server may refuse before it counts as broken: asking further would load a model that does
+/// not fit again and again.
+const REFUSALS: u32 = 3;
 
 /// Keeps one server up.
 pub(super) struct Keeper {
@@ -46,6 +50,8 @@ enum Failure {
     Ended(ExitStatus),
     /// It did not come up in time; what it said when it was last asked.
     Late(String),
+    /// It refuses its work; what it said when it was last asked.
+    Refused(String),
     /// This.
     Told(String),
 }
@@ -154,7 +160,7 @@ impl Keeper {
 
     /// Asks the server until it works, ends, or has had its time.
     async fn until_it_works(&mut self, began: Instant) -> Result<Works, Failure> {
-        let mut asked = String::new();
+        let (mut asked, mut refusals) = (String::new(), 0);
         loop {
             let left = self.recipe.start.saturating_sub(began.elapsed());
             if left.is_zero() {
@@ -172,7 +178,9 @@ impl Keeper {
             };
             match outcome {
                 Ok(works) => return Ok(works),
-                Err(problem) => asked = problem,
+                Err(Doubt::Refused(problem)) if refusals + 1 >= REFUSALS => return Err(Failure::Refused(problem)),
+                Err(Doubt::Refused(problem)) => (asked, refusals) = (problem, refusals + 1),
+                Err(Doubt::NotYet(problem)) => (asked, refusals) = (problem, 0),
             }
             tokio::select! {
                 status = ended(&mut self.process) => return Err(Failure::Ended(status)),
@@ -247,6 +255,7 @@ impl Keeper {
         match failure {
             Failure::Ended(status) => diagnose(&self.recipe, End::Exit(status), &tail.lines(), ""),
             Failure::Late(asked) => diagnose(&self.recipe, End::Late, &tail.lines(), &asked),
+            Failure::Refused(asked) => diagnose(&self.recipe, End::Refused, &tail.lines(), &asked),
             Failure::Told(why) => why,
         }
     }

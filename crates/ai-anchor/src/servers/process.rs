@@ -140,7 +140,9 @@ impl Process {
     /// Notes which processes the server consists of by now, for whoever finds them after a crash of this program.
     pub(super) fn note(&mut self) {
         let record = Record::of(self.group);
-        if record.is_none() || record == self.record {
+        // Another AI Anchor that failed to start the same server has removed it.
+        let there = self.path.exists();
+        if record.is_none() || (there && record == self.record) {
             return;
         }
         if let Some(Err(error)) = record.as_ref().map(|record| record.write(&self.path)) {

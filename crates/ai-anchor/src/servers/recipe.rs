@@ -189,6 +189,8 @@ fn ollama(order: &Order, url: &Url, shares: &Shares) -> Own {
             // Each further request at a time would take a cache of its own, which is not in the plan.
             set("OLLAMA_NUM_PARALLEL", "1".into()),
             set("OLLAMA_MAX_LOADED_MODELS", "1".into()),
+            // By itself it gives up after five minutes.
+            set("OLLAMA_LOAD_TIMEOUT", format!("{}s", START.as_secs())),
             // Debugging prints what is said into the log.
             ("OLLAMA_DEBUG".into(), Change::Gone),
         ],
@@ -356,6 +358,7 @@ mod tests {
         OLLAMA_FLASH_ATTENTION=1
         OLLAMA_NUM_PARALLEL=1
         OLLAMA_MAX_LOADED_MODELS=1
+        OLLAMA_LOAD_TIMEOUT=900s
         unset OLLAMA_DEBUG
         /env/bin/ollama serve
         a context of 8192 tokens (num_ctx) with a cache of type f16

@@ -8,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ai_anchor::servers::{Options, Pace, Proof, Recipe, ServerState, ServerStatus, Supervisor, address};
-use anchor_core::engine::{Notice, NoticeKind};
+use ai_anchor::config::{Config, PROFILES};
+use ai_anchor::memory::Shares;
+use ai_anchor::servers::{self, Options, Pace, Proof, Recipe, ServerState, ServerStatus, Supervisor, address};
+use anchor_core::engine::{EngineKind, Notice, NoticeKind};
 use tempfile::TempDir;
 
 const SCRIPT: &str = include_str!("support/model_server.py");
@@ -290,6 +292,70 @@ async fn one_that_never_answers_is_given_up_in_words() {
     insta::assert_snapshot!(why(until(&supervisor, 0, given_up).await), @"it did not answer within 2 s. Asked, /health takes no connection. Its last line: Loading the model");
     assert_eq!(members(place.groups()[0]), NOBODY);
     supervisor.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_answers_but_does_not_work_is_not_asked_for_ever() {
+    let mut place = Place::new();
+    place.pace.failures = 1;
+    let supervisor = place.start(&[place.recipe("ollama", &["--refuse"])]);
+    let why = why(until(&supervisor, 0, given_up).await);
+    assert!(why.starts_with("the GPU's memory does not suffice for 0.28 of the card."), "{why}");
+    supervisor.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_studio_starts_as_it_is_configured() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    // What `ai-anchor setup` installs, as far as the command line is concerned.
+    let (bin, journal) = (place.path("env/bin"), place.path("journal"));
+    std::fs::create_dir_all(&bin).unwrap();
+    let run = format!("exec python3 {} --journal {}", place.path("server.py").display(), journal.display());
+    let vllm = format!(
+        "#!/bin/sh\ntest -z \"$VIRTUAL_ENV\" && test \"$(command -v vllm)\" = '{0}/vllm' || exit 9\n\
+         case \"$*\" in *--omni*) name=higgs;; *) name=voxtral;; esac\n\
+         while test \"$1\" != --port; do shift; done\n{run} --name $name --port $2\n",
+        bin.display()
+    );
+    let ollama = format!("#!/bin/sh\ntest \"$1\" = serve && {run} --name ollama --port ${{OLLAMA_HOST##*:}}\n");
+    for (name, text) in [("vllm", vllm), ("ollama", ollama)] {
+        std::fs::write(bin.join(name), text).unwrap();
+        std::fs::set_permissions(bin.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut config = Config::of(&PROFILES[0]);
+    config.engines.stt = "voxtral-vllm".into();
+    config.engines.llm = "ollama".into();
+    config.engines.tts = "higgs-server".into();
+    // One of them is run by a command of the user's own.
+    config.servers.voxtral_command = format!("vllm serve elsewhere --port {}", free_port());
+    let own_port = config.servers.voxtral_command.rsplit(' ').next().unwrap().parse().unwrap();
+    for (kind, engine, port) in [
+        (EngineKind::Stt, "voxtral-vllm", own_port),
+        (EngineKind::Llm, "ollama", free_port()),
+        (EngineKind::Tts, "higgs-server", free_port()),
+    ] {
+        let options = format!("url = 'http://127.0.0.1:{port}'\nmodel = 'the-model'").parse().unwrap();
+        config.options.insert((kind, engine.into()), options);
+    }
+    let shares = Shares {
+        llm_context: 4096,
+        llm_cache_type: "f16",
+        stt_utilization: 0.27,
+        stt_context: 4096,
+        tts_utilization: 0.3,
+        tts_context: 4096,
+    };
+    let recipes = servers::recipes(&config, &place.path("env"), &shares, |_, model| model.to_owned());
+    let supervisor = place.start(&recipes);
+    for rank in 0..3 {
+        until(&supervisor, rank, ready).await;
+    }
+    supervisor.shutdown().await;
+    let started: Vec<String> = place.journal().into_iter().filter(|line| line.starts_with("start")).collect();
+    assert_eq!(started, ["start ollama", "start higgs", "start voxtral"]);
+    assert_eq!(place.groups().into_iter().flat_map(members).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

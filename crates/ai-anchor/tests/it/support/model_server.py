@@ -23,6 +23,7 @@ parser.add_argument("--child", action="store_true", help="has a child that ignor
 parser.add_argument("--noise", type=int, default=0, help="lines of 100 bytes to print")
 parser.add_argument("--oom", action="store_true", help="runs out of memory")
 parser.add_argument("--vram", type=int, default=100, help="how much of 100 bytes lies on the card")
+parser.add_argument("--refuse", action="store_true", help="answers real requests with an error")
 parser.add_argument("--model", help="a file: the model is there while the file is")
 options = parser.parse_args()
 
@@ -107,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             right = asked["input"] and asked["response_format"] == "pcm" and "voice" not in asked
             answer = bytes(960)
+        if options.refuse:
+            return self.answer({"error": "llama runner process has terminated: cudaMalloc failed: out of memory"}, 500)
         if not right:
             return self.answer({"error": "that is not what a real client asks"}, 400)
         note("proved")
