@@ -23,7 +23,7 @@ impl Board {
         let status = recipes.iter().map(|recipe| ServerStatus {
             name: recipe.name.clone(),
             url: recipe.url.to_string(),
-            state: ServerState::Stopped,
+            state: if recipe.lazy { ServerState::Stopped } else { ServerState::waiting() },
             attached: false,
         });
         Self { status: Arc::new(watch::Sender::new(status.collect())), notices }

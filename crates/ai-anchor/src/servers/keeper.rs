@@ -99,7 +99,7 @@ impl Keeper {
     /// gone again.
     async fn start(&mut self) -> Result<Works, String> {
         let gate = self.gate.clone();
-        self.show(ServerState::Starting { seconds: 0, line: "waits for its turn".into() });
+        self.show(ServerState::waiting());
         let _pass = gate.enter(self.rank).await;
         let began = Instant::now();
         match self.bring_up(began).await {

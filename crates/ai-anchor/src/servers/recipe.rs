@@ -212,6 +212,10 @@ fn higgs(order: &Order, url: &Url, shares: &Shares) -> Own {
     });
     let mut arguments = vllm(order, url);
     arguments.extend(["--omni".into(), "--stage-overrides".into(), stages.to_string()]);
+    // By itself it gives up on a stage after five minutes (`vllm_omni/entrypoints/cli/serve.py`).
+    for flag in ["--stage-init-timeout", "--init-timeout"] {
+        arguments.extend([flag.to_owned(), START.as_secs().to_string()]);
+    }
     Own {
         program: "vllm",
         arguments,
@@ -263,8 +267,10 @@ fn vllm(order: &Order, url: &Url) -> Vec<String> {
 fn vllm_environment() -> Vec<(String, Change)> {
     // By default vLLM reports its use to its makers (docs.vllm.ai/en/stable/usage/usage_stats).
     let quiet = ("VLLM_NO_USAGE_STATS".into(), Change::Set("1".into()));
+    // By itself it gives up after ten minutes (`vllm/envs.py`).
+    let patient = ("VLLM_ENGINE_READY_TIMEOUT_S".into(), Change::Set(START.as_secs().to_string()));
     // Debugging prints what is said into the log.
-    vec![quiet, ("VLLM_LOGGING_LEVEL".into(), Change::Gone)]
+    vec![quiet, patient, ("VLLM_LOGGING_LEVEL".into(), Change::Gone)]
 }
 
 /// A conda environment as `conda activate` makes it, and nothing of another Python environment.
@@ -375,6 +381,7 @@ mod tests {
         unset PYTHONHOME
         unset PYTHONPATH
         VLLM_NO_USAGE_STATS=1
+        VLLM_ENGINE_READY_TIMEOUT_S=900
         unset VLLM_LOGGING_LEVEL
         /env/bin/vllm serve /models/voxtral
           --host 127.0.0.1
@@ -402,6 +409,7 @@ mod tests {
         unset PYTHONHOME
         unset PYTHONPATH
         VLLM_NO_USAGE_STATS=1
+        VLLM_ENGINE_READY_TIMEOUT_S=900
         unset VLLM_LOGGING_LEVEL
         /env/bin/vllm serve /models/higgs
           --host 127.0.0.1
@@ -411,6 +419,8 @@ mod tests {
           --disable-uvicorn-access-log
           --omni
           --stage-overrides {"0":{"gpu_memory_utilization":0.26,"max_model_len":4096},"1":{"gpu_memory_utilization":0.04}}
+          --stage-init-timeout 900
+          --init-timeout 900
         0.26 and 0.04 of the card for its two stages (gpu_memory_utilization)
         "#);
     }

@@ -19,7 +19,7 @@ pub struct ServerStatus {
 /// How a model server is. Its text is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerState {
-    /// It is started when it is first used.
+    /// Nobody wants it now; it is started when it is used.
     Stopped,
     /// It is being started, or waits for its turn.
     Starting {
@@ -42,6 +42,11 @@ pub enum ServerState {
 }
 
 impl ServerState {
+    /// It is next, or one of the next, to be started.
+    pub(super) fn waiting() -> Self {
+        Self::Starting { seconds: 0, line: "waits for its turn".into() }
+    }
+
     /// Its name in JSON.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -57,7 +62,7 @@ impl ServerState {
 impl fmt::Display for ServerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopped => f.write_str("starts when it is needed"),
+            Self::Stopped => f.write_str("stopped"),
             Self::Starting { seconds, line } if line.is_empty() => write!(f, "starting, {seconds} s"),
             Self::Starting { seconds, line } => write!(f, "starting, {seconds} s: {line}"),
             Self::Ready => f.write_str("ready"),
