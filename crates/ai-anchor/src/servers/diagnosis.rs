@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::log::says_something;
 use super::recipe::Recipe;
 
 /// How a server ended.
@@ -84,7 +85,7 @@ pub(super) fn diagnose(recipe: &Recipe, end: End, lines: &[String], asked: &str)
     if let Some(sign) = sign {
         return meaning(sign.means, recipe);
     }
-    let last = lines.iter().rev().find(|line| !line.trim().is_empty()).map_or("", |line| line.trim());
+    let last = lines.iter().rev().find(|line| says_something(line)).map_or("", |line| line.trim());
     let last = if last.is_empty() { "It printed nothing.".into() } else { format!("Its last line: {last}") };
     match end {
         End::Exit(status) if status.signal() == Some(9) => {

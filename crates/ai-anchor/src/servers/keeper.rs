@@ -133,7 +133,7 @@ impl Keeper {
                 Left::Nothing => return Ok(()),
                 Left::Orphan(group) => {
                     let number = group.as_raw_nonzero();
-                    tracing::warn!(server = self.recipe.name, group = number, "ended what an earlier run left behind");
+                    tracing::warn!(server = self.recipe.name, group = number, "ends what an earlier run left behind");
                     if !record::end_group(group, self.pace.stop, || {}).await {
                         let problem =
                             format!("an earlier run left it behind as process group {number}, which does not end");

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,7 +30,7 @@ pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
 impl Tail {
     /// The newest line that says something; empty where there is none.
     pub(super) fn last(&self) -> String {
-        self.lock().iter().rev().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default()
+        self.lock().iter().rev().find(|line| says_something(line)).cloned().unwrap_or_default()
     }
 
     /// The newest lines, oldest first.
@@ -97,7 +98,8 @@ pub(super) struct Log {
 impl Log {
     /// Goes on with the log at `path`.
     pub(super) fn open(path: &Path, limit: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        // A server that crashes may print what it was working on.
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let size = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, size, limit })
     }
@@ -127,6 +129,11 @@ impl Log {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// Whether a line is more than a rule or the edge of a frame.
+pub(super) fn says_something(line: &str) -> bool {
+    line.chars().any(char::is_alphanumeric)
 }
 
 /// A line as people read it: without the escape sequences of a terminal.
@@ -192,10 +199,11 @@ mod tests {
         }
         printed += "\u{1b}[36mLoading\u{1b}[0m:  10%\rLoading:  90%\r\n";
         printed += &"x".repeat(5000);
+        printed += "\n-----------\n";
         pump(printed.as_bytes(), None, &tail);
         let lines = tail.lines();
         assert_eq!(lines.len(), TAIL_LINES);
-        assert_eq!(lines[TAIL_LINES - 3..TAIL_LINES - 1], ["Loading:  10%", "Loading:  90%"]);
+        assert_eq!(lines[TAIL_LINES - 4..TAIL_LINES - 2], ["Loading:  10%", "Loading:  90%"]);
         assert_eq!(tail.last().len(), TAIL_LINE);
     }
 }

@@ -6,6 +6,7 @@
 mod board;
 mod check;
 mod diagnosis;
+mod flags;
 mod gate;
 mod keeper;
 mod log;

@@ -102,8 +102,10 @@ pub(super) struct Process {
 impl Process {
     /// Starts the server. Blocks for as long as the system takes to start a program.
     pub(super) fn spawn(recipe: &Recipe, folder: &Folder, groups: &Groups) -> io::Result<Self> {
-        folder.create()?;
-        let log = Log::open(&folder.log(&recipe.name), log::MAX_BYTES)?;
+        let path = folder.log(&recipe.name);
+        let log = folder.create().and_then(|()| Log::open(&path, log::MAX_BYTES));
+        let log =
+            log.map_err(|error| io::Error::other(format!("its log {} cannot be written: {error}", path.display())))?;
         let tail = Tail::default();
         let (output, writer) = io::pipe()?;
         let mut command = Command::new(&recipe.program);

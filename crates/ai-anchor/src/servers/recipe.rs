@@ -1,4 +1,5 @@
-//! What each model server is: its program, flags and environment, and how one sees that it works.
+//! What each model server is: its program, flags and environment, and how one sees that it works. The flags themselves
+//! are in `flags.rs`.
 //!
 //! Everything here is a pure function of what it is given, so that the command lines can be read in the tests.
 
@@ -6,18 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use serde_json::json;
 
+use super::flags;
 use crate::config::Servers;
 use crate::memory::Shares;
-
-/// How long a server may take until it answers: reading 14 GB from a hard disk and compiling kernels for the first time
-/// takes minutes.
-const START: Duration = Duration::from_secs(15 * 60);
-
-/// Share of the memory of Higgs' server that its second stage gets: the codec and the work space of its decoder, against
-/// the language model and its cache in the first.
-const CODEC_SHARE: f64 = 0.15;
 
 /// The model servers, in the order in which they are started.
 ///
@@ -125,9 +118,9 @@ pub enum Proof {
 pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Servers) -> Recipe {
     let (kind, url) = (order.kind, order.url.clone());
     let own = match kind {
-        Kind::Ollama => ollama(order, &url, shares),
-        Kind::Higgs => higgs(order, &url, shares),
-        Kind::Voxtral => voxtral(order, &url, shares),
+        Kind::Ollama => flags::ollama(order, shares),
+        Kind::Higgs => flags::higgs(order, shares),
+        Kind::Voxtral => flags::voxtral(order, shares),
     };
     let (command, lazy, idle) = match kind {
         Kind::Ollama => (&settings.ollama_command, settings.ollama_lazy, settings.ollama_idle_minutes),
@@ -143,11 +136,11 @@ pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Ser
         name: kind.name().into(),
         program,
         arguments,
-        environment: [in_environment(environment), own.environment].concat(),
+        environment: [flags::in_environment(environment), own.environment].concat(),
         directory: None,
         url,
         proof: own.proof,
-        start: START,
+        start: flags::START,
         lazy,
         idle: (idle > 0).then(|| Duration::from_secs(60 * u64::from(idle))),
         share: own.share,
@@ -160,143 +153,6 @@ pub fn address(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "http")?;
     let (host, port) = (url.host_str()?, url.port_or_known_default()?);
     Url::parse(&format!("http://{host}:{port}/")).ok()
-}
-
-/// What the kinds of servers differ in.
-struct Own {
-    program: &'static str,
-    arguments: Vec<String>,
-    environment: Vec<(String, Change)>,
-    proof: Proof,
-    share: String,
-}
-
-/// Ollama is told everything by its environment. Source: `envconfig/config.go` of github.com/ollama/ollama.
-fn ollama(order: &Order, url: &Url, shares: &Shares) -> Own {
-    let (context, cache) = (shares.llm_context, shares.llm_cache_type);
-    let set = |name: &str, value: String| (name.to_owned(), Change::Set(value));
-    Own {
-        program: "ollama",
-        arguments: vec!["serve".into()],
-        environment: vec![
-            set("OLLAMA_HOST", format!("{}:{}", url.host_str().unwrap_or_default(), port(url))),
-            // Requests that name another context make it load the model anew; those that name none get this one.
-            set("OLLAMA_CONTEXT_LENGTH", context.to_string()),
-            set("OLLAMA_KEEP_ALIVE", "-1".into()),
-            set("OLLAMA_KV_CACHE_TYPE", cache.into()),
-            // A cache of another type than f16 needs it.
-            set("OLLAMA_FLASH_ATTENTION", "1".into()),
-            // Each further request at a time would take a cache of its own, which is not in the plan.
-            set("OLLAMA_NUM_PARALLEL", "1".into()),
-            set("OLLAMA_MAX_LOADED_MODELS", "1".into()),
-            // By itself it gives up after five minutes.
-            set("OLLAMA_LOAD_TIMEOUT", format!("{}s", START.as_secs())),
-            // Debugging prints what is said into the log.
-            ("OLLAMA_DEBUG".into(), Change::Gone),
-        ],
-        proof: Proof::Ollama { model: order.model.clone(), context },
-        share: format!("a context of {context} tokens (num_ctx) with a cache of type {cache}"),
-    }
-}
-
-/// Higgs Audio v2 on vLLM-Omni, in two stages: the language model that writes codes of sound, and the codec. Each takes
-/// a share of the card of its own. Sources: `vllm_omni/deploy/higgs_audio_v2.yaml` and
-/// `docs/configuration/stage_configs.md` of github.com/vllm-project/vllm-omni.
-fn higgs(order: &Order, url: &Url, shares: &Shares) -> Own {
-    let whole = shares.tts_utilization;
-    let codec = hundredths(whole * CODEC_SHARE);
-    let talker = hundredths(whole - codec);
-    let stages = json!({
-        "0": { "gpu_memory_utilization": talker, "max_model_len": shares.tts_context },
-        "1": { "gpu_memory_utilization": codec },
-    });
-    let mut arguments = vllm(order, url);
-    arguments.extend(["--omni".into(), "--stage-overrides".into(), stages.to_string()]);
-    // By itself it gives up on a stage after five minutes (`vllm_omni/entrypoints/cli/serve.py`).
-    for flag in ["--stage-init-timeout", "--init-timeout"] {
-        arguments.extend([flag.to_owned(), START.as_secs().to_string()]);
-    }
-    Own {
-        program: "vllm",
-        arguments,
-        environment: vllm_environment(),
-        proof: Proof::Speech { model: order.model.clone() },
-        share: format!("{talker} and {codec} of the card for its two stages (gpu_memory_utilization)"),
-    }
-}
-
-/// Voxtral on vLLM. Source: the model's own page, huggingface.co/mistralai/Voxtral-Mini-3B-2507.
-fn voxtral(order: &Order, url: &Url, shares: &Shares) -> Own {
-    let utilization = hundredths(shares.stt_utilization);
-    let mut arguments = vllm(order, url);
-    for (flag, value) in [
-        ("--tokenizer-mode", "mistral".to_owned()),
-        ("--config-format", "mistral".to_owned()),
-        ("--load-format", "mistral".to_owned()),
-        ("--max-model-len", shares.stt_context.to_string()),
-        ("--gpu-memory-utilization", utilization.to_string()),
-        ("--limit-mm-per-prompt", r#"{"audio":1}"#.to_owned()),
-    ] {
-        arguments.extend([flag.to_owned(), value]);
-    }
-    Own {
-        program: "vllm",
-        arguments,
-        environment: vllm_environment(),
-        proof: Proof::Transcription { model: order.model.clone() },
-        share: format!("{utilization} of the card (--gpu-memory-utilization)"),
-    }
-}
-
-/// What every server of vLLM is told. Source: docs.vllm.ai/en/stable/cli/serve.
-fn vllm(order: &Order, url: &Url) -> Vec<String> {
-    let mut arguments = vec!["serve".to_owned(), order.source.clone()];
-    for (flag, value) in [
-        ("--host", host(url)),
-        ("--port", port(url).to_string()),
-        // The engine's name for it, wherever the files lie.
-        ("--served-model-name", order.model.clone()),
-    ] {
-        arguments.extend([flag.to_owned(), value]);
-    }
-    // Requests hold what people say, and a line for each of them would push out of the log what matters.
-    arguments.extend(["--no-enable-log-requests".into(), "--disable-uvicorn-access-log".into()]);
-    arguments
-}
-
-fn vllm_environment() -> Vec<(String, Change)> {
-    // By default vLLM reports its use to its makers (docs.vllm.ai/en/stable/usage/usage_stats).
-    let quiet = ("VLLM_NO_USAGE_STATS".into(), Change::Set("1".into()));
-    // By itself it gives up after ten minutes (`vllm/envs.py`).
-    let patient = ("VLLM_ENGINE_READY_TIMEOUT_S".into(), Change::Set(START.as_secs().to_string()));
-    // Debugging prints what is said into the log.
-    vec![quiet, patient, ("VLLM_LOGGING_LEVEL".into(), Change::Gone)]
-}
-
-/// A conda environment as `conda activate` makes it, and nothing of another Python environment.
-fn in_environment(environment: &Path) -> Vec<(String, Change)> {
-    let folder = |name: &str| Change::First(environment.join(name).display().to_string());
-    let mut changes = vec![
-        ("CONDA_PREFIX".to_owned(), Change::Set(environment.display().to_string())),
-        ("PATH".to_owned(), folder("bin")),
-        ("LD_LIBRARY_PATH".to_owned(), folder("lib")),
-    ];
-    changes.extend(["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"].map(|name| (name.to_owned(), Change::Gone)));
-    changes
-}
-
-fn host(url: &Url) -> String {
-    url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned()
-}
-
-fn port(url: &Url) -> u16 {
-    url.port_or_known_default().unwrap_or(80)
-}
-
-/// Rounded down to what the flags are written with, so that the shares together never grow.
-fn hundredths(share: f64) -> f64 {
-    // 0.29 * 100.0 is 28.999...
-    (share * 100.0 + 1e-6).floor() / 100.0
 }
 
 #[cfg(test)]

@@ -123,13 +123,18 @@ pub(super) fn remove(path: &Path) {
 /// where that is a child of this one. Whether the group is gone.
 pub(super) async fn end_group(group: Pid, patience: Duration, mut reap: impl FnMut()) -> bool {
     for (signal, patience) in [(Signal::TERM, patience), (Signal::KILL, KILLED)] {
-        // It may be gone already.
-        let _ = kill_process_group(group, signal);
         let start = Instant::now();
+        let mut told = false;
         loop {
             reap();
+            // Looked at first: the number of a group that is gone may be another's.
             if !runs(group) {
                 return true;
+            }
+            if !told {
+                // It may have gone since.
+                let _ = kill_process_group(group, signal);
+                told = true;
             }
             if start.elapsed() >= patience {
                 break;

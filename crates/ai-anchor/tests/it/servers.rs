@@ -429,11 +429,11 @@ async fn what_a_killed_program_left_behind_is_ended_and_started_anew() {
     let mut place = Place::new();
     place.pace.stop = Duration::from_millis(500);
     let port = free_port();
-    let mut victim = victim(&place, port);
+    let flags = ["--stubborn", "--child"];
+    let mut victim = victim(&place, port, &flags);
     until_true(|| place.journal().contains(&"proved voxtral".into()), "the program has its server up").await;
     let orphan = place.groups()[0];
     // Its owner lives: another program uses it and leaves it alone.
-    let flags = ["--stubborn", "--child"];
     let guest = place.start(&[recipe(place.folder.path(), "voxtral", port, &flags)]);
     assert!(until(&guest, 0, ready).await.attached);
     guest.shutdown().await;
@@ -450,11 +450,34 @@ async fn what_a_killed_program_left_behind_is_ended_and_started_anew() {
     assert_eq!(members(place.groups()[1]), NOBODY);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_another_program_starts_is_waited_for() {
+    let place = Place::new();
+    let port = free_port();
+    let flags = ["--slow", "1"];
+    let mut victim = victim(&place, port, &flags);
+    until_true(|| place.groups().len() == 1 && place.path("run/voxtral.json").exists(), "it is being started").await;
+    let supervisor = place.start(&[recipe(place.folder.path(), "voxtral", port, &flags)]);
+    let owner = format!("another AI Anchor, process {}, starts it", victim.id());
+    until(&supervisor, 0, |state| matches!(state, ServerState::Starting { line, .. } if *line == owner)).await;
+    assert!(until(&supervisor, 0, ready).await.attached);
+    assert_eq!(place.groups().len(), 1, "no second one was started");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    supervisor.shutdown().await;
+    assert!(!members(place.groups()[0]).is_empty(), "it was not this program's to stop");
+    // The next one to start it ends it.
+    let supervisor = place.start(&[place.recipe("voxtral", &[])]);
+    until(&supervisor, 0, ready).await;
+    assert_eq!(members(place.groups()[0]), NOBODY);
+    supervisor.shutdown().await;
+}
+
 /// This test program again, keeping a server up until it is killed.
-fn victim(place: &Place, port: u16) -> Child {
+fn victim(place: &Place, port: u16, flags: &[&str]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "servers::a_program_that_is_killed", "--ignored", "--nocapture"]);
-    command.env(VICTIM, format!("{port} {}", place.folder.path().display()));
+    command.env(VICTIM, format!("{port} {} {}", place.folder.path().display(), flags.join(" ")));
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -462,8 +485,9 @@ fn victim(place: &Place, port: u16) -> Child {
 #[ignore = "the part of another test that is killed"]
 async fn a_program_that_is_killed() {
     let Ok(told) = std::env::var(VICTIM) else { return };
-    let (port, folder) = told.split_once(' ').unwrap();
-    let recipe = recipe(Path::new(folder), "voxtral", port.parse().unwrap(), &["--stubborn", "--child"]);
+    let told: Vec<&str> = told.split(' ').collect();
+    let (port, folder, flags) = (told[0], told[1], &told[2..]);
+    let recipe = recipe(Path::new(folder), "voxtral", port.parse().unwrap(), flags);
     let options = Options { folder: folder.into(), pace: quick() };
     let _supervisor = Supervisor::start_with(options, vec![recipe], Arc::new(drop)).unwrap();
     tokio::time::sleep(2 * PATIENCE).await;
