@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anchor_core::engine::{EngineState, EngineStatus, Voice};
+use anchor_core::engine::{EngineState, EngineStatus, Notice, Voice};
 use anchor_core::rundown::OnAir;
 use anchor_server::App;
 use serde_json::json;
@@ -15,10 +15,25 @@ use crate::cli::Context;
 use crate::config::{Config, ConfigError, Flag, Mistake};
 use crate::engines::Crew;
 use crate::error::Error;
-use crate::on_air;
+use crate::memory::Shares;
+use crate::servers::{self, ServerState, ServerStatus, Supervisor};
+use crate::{models, on_air};
 
 /// Ports looked at for one to suggest, where the one asked for is taken.
 const SUGGESTIONS: u16 = 50;
+
+/// How often the progress of a model server that starts is told, in seconds.
+const TELL_EVERY: u64 = 15;
+
+/// What lets the three models of the studio share a card of 48 GB.
+const SHARES: Shares = Shares {
+    llm_context: 8192,
+    llm_cache_type: "f16",
+    stt_utilization: 0.27,
+    stt_context: 8192,
+    tts_utilization: 0.3,
+    tts_context: 4096,
+};
 
 /// Put the anchor on air: serve the studio page and conversations
 #[derive(clap::Args)]
@@ -45,6 +60,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let (listener, address) = listen(&config).await?;
     let shutdown = shutdown().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
+    let supervisor = start_servers(&config)?;
     let crew = Arc::new(Crew::of(&config, &rundown)?);
     let app = load(&crew, config.clone(), rundown).await?;
     check_voice(&config, &app.voices, &crew).await?;
@@ -54,8 +70,63 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
         "engines": engines.iter().map(row).collect::<Vec<_>>(),
     });
     context.out.result(&json, greeting(&config, address, &engines, &stories))?;
-    anchor_server::serve(listener, app, shutdown).await?;
-    Ok(())
+    let served = anchor_server::serve(listener, app, shutdown).await;
+    if let Some(supervisor) = supervisor {
+        stop_servers(supervisor).await;
+    }
+    Ok(served?)
+}
+
+/// Starts the model servers that the engines need, in the background: until they are up, the engines that need none
+/// answer.
+fn start_servers(config: &Config) -> Result<Option<Supervisor>, Error> {
+    let files = |_, model: &str| {
+        let folder = models::folder(config).join(model.rsplit('/').next().unwrap_or(model));
+        if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
+    };
+    let recipes = servers::recipes(config, &models::data_folder().join("env"), &SHARES, files);
+    if recipes.is_empty() {
+        return Ok(None);
+    }
+    let notices = Arc::new(|notice: Notice| tracing::info!(about = notice.about, "{}", notice.text));
+    let supervisor = Supervisor::start(recipes, notices)
+        .map_err(|error| Error::System { what: "to ask the model servers", source: std::io::Error::other(error) })?;
+    tokio::spawn(tell(supervisor.status()));
+    Ok(Some(supervisor))
+}
+
+/// Stops them. Who asks a second time does not want to wait.
+async fn stop_servers(supervisor: Supervisor) {
+    match shutdown() {
+        Ok(again) => tokio::select! {
+            () = supervisor.shutdown() => {}
+            () = again => {}
+        },
+        Err(_) => supervisor.shutdown().await,
+    }
+}
+
+/// Tells on standard error how the model servers come up.
+#[allow(clippy::print_stderr, reason = "progress is for the person who watches")]
+async fn tell(mut status: watch::Receiver<Vec<ServerStatus>>) {
+    let mut told: Vec<Option<String>> = Vec::new();
+    loop {
+        let now = status.borrow_and_update().clone();
+        told.resize(now.len(), None);
+        for (server, told) in now.iter().zip(&mut told) {
+            let key = match &server.state {
+                ServerState::Starting { seconds, .. } => format!("starting {}", seconds / TELL_EVERY),
+                state => state.to_string(),
+            };
+            if told.as_ref() != Some(&key) {
+                eprintln!("  {:8} {}", server.name, server.state);
+                *told = Some(key);
+            }
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {

@@ -146,6 +146,24 @@ pub struct Models {
 pub struct Servers {
     /// `serve` starts the servers of the engines chosen, unless they run already.
     pub start: bool,
+    /// Command line, for `/bin/sh`, that runs Ollama; empty takes the environment's own.
+    pub ollama_command: String,
+    /// Start it when it is first used rather than with the program.
+    pub ollama_lazy: bool,
+    /// Stop it after this long without use; 0 never.
+    pub ollama_idle_minutes: u32,
+    /// Command line that serves Higgs; empty takes the environment's own.
+    pub higgs_command: String,
+    /// Start it when it is first used rather than with the program.
+    pub higgs_lazy: bool,
+    /// Stop it after this long without use; 0 never.
+    pub higgs_idle_minutes: u32,
+    /// Command line that serves Voxtral; empty takes the environment's own.
+    pub voxtral_command: String,
+    /// Start it when it is first used rather than with the program.
+    pub voxtral_lazy: bool,
+    /// Stop it after this long without use; 0 never.
+    pub voxtral_idle_minutes: u32,
 }
 
 impl Config {
@@ -180,7 +198,18 @@ impl Config {
             },
             rundown: RundownFile { path: String::new() },
             models: Models { path: String::new() },
-            servers: Servers { start: true },
+            servers: Servers {
+                start: true,
+                ollama_command: String::new(),
+                ollama_lazy: false,
+                ollama_idle_minutes: 0,
+                higgs_command: String::new(),
+                higgs_lazy: false,
+                higgs_idle_minutes: 0,
+                voxtral_command: String::new(),
+                voxtral_lazy: false,
+                voxtral_idle_minutes: 0,
+            },
             options: BTreeMap::new(),
         }
     }

@@ -61,6 +61,15 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
     models.path; "The folder of downloaded models. Empty takes ~/.local/share/ai-anchor/models.";
     servers.start; "Start the model servers that the engines need, unless they run already.";
+    servers.ollama_command; "Command line that runs Ollama, for /bin/sh. Empty takes the one that `ai-anchor setup` installs.";
+    servers.ollama_lazy; "Start Ollama when it is first used rather than with the program.";
+    servers.ollama_idle_minutes, within(0..=10_080); "Stop Ollama after this many minutes without use. 0 never stops it.";
+    servers.higgs_command; "The same three for the server of Higgs.";
+    servers.higgs_lazy; "Start it when it is first used.";
+    servers.higgs_idle_minutes, within(0..=10_080); "Stop it after this many minutes without use.";
+    servers.voxtral_command; "The same three for the server of Voxtral.";
+    servers.voxtral_lazy; "Start it when it is first used.";
+    servers.voxtral_idle_minutes, within(0..=10_080); "Stop it after this many minutes without use.";
 };
 
 /// A type a setting can have.

@@ -1,0 +1,165 @@
+//! Which model servers the chosen engines need.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use anchor_core::engine::EngineKind;
+use reqwest::Url;
+
+use super::recipe::{Kind, Order, Recipe, address, recipe};
+use crate::config::Config;
+use crate::memory::Shares;
+
+/// What the table below says of one engine that needs a server.
+struct Need {
+    engine: (EngineKind, &'static str),
+    server: Kind,
+    /// Where the engine calls it, and what it calls the model, unless its options say otherwise.
+    url: &'static str,
+    model: &'static str,
+}
+
+/// The engines that need a server, in the order in which the servers are started.
+const NEEDS: [Need; 3] = [
+    Need {
+        engine: (EngineKind::Llm, "ollama"),
+        server: Kind::Ollama,
+        url: "http://127.0.0.1:11434",
+        model: "hf.co/bartowski/huihui-ai_Mistral-Small-24B-Instruct-2501-abliterated-GGUF:Q4_K_M",
+    },
+    Need {
+        engine: (EngineKind::Tts, "higgs-server"),
+        server: Kind::Higgs,
+        url: "http://127.0.0.1:8001",
+        model: "bosonai/higgs-audio-v2-generation-3B-base",
+    },
+    Need {
+        engine: (EngineKind::Stt, "voxtral-vllm"),
+        server: Kind::Voxtral,
+        url: "http://127.0.0.1:8000",
+        model: "mistralai/Voxtral-Mini-3B-2507",
+    },
+];
+
+/// The servers on this machine that the engines of the configuration need, in the order in which they are started.
+/// `source` tells where the files of a model lie. A server elsewhere is its operator's to start.
+pub fn needed(config: &Config, source: impl Fn(Kind, &str) -> String) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for need in &NEEDS {
+        let (kind, engine) = need.engine;
+        if chosen(config, kind) != engine {
+            continue;
+        }
+        let options = config.options(kind, engine);
+        let text = |key: &str| options.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+        let model = text("model").filter(|model| !model.is_empty()).unwrap_or_else(|| need.model.into());
+        let urls: Vec<&str> = match options.get("url") {
+            Some(toml::Value::Array(urls)) => urls.iter().filter_map(|url| url.as_str()).collect(),
+            Some(url) => url.as_str().into_iter().collect(),
+            None => vec![need.url],
+        };
+        // Of several endpoints the first on this machine is the one to start: a second one would need a second card.
+        if let Some(url) = urls.into_iter().filter_map(address).find(is_local) {
+            let source = source(need.server, &model);
+            orders.push(Order { kind: need.server, url, model, source });
+        }
+    }
+    orders
+}
+
+/// How to run the servers that are needed, with the programs of the conda environment at `environment`. Empty where the
+/// configuration says to start none.
+pub fn recipes(
+    config: &Config,
+    environment: &Path,
+    shares: &Shares,
+    source: impl Fn(Kind, &str) -> String,
+) -> Vec<Recipe> {
+    if !config.servers.start {
+        return Vec::new();
+    }
+    needed(config, source).iter().map(|order| recipe(order, environment, shares, &config.servers)).collect()
+}
+
+/// The engine of a kind that is chosen.
+fn chosen(config: &Config, kind: EngineKind) -> &str {
+    match kind {
+        EngineKind::Stt => &config.engines.stt,
+        EngineKind::Llm => &config.engines.llm,
+        EngineKind::Tts => &config.engines.tts,
+        EngineKind::Vad => &config.engines.vad,
+    }
+}
+
+/// Whether an address is one of this machine alone.
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PROFILES;
+
+    const SHARES: Shares = Shares {
+        llm_context: 8192,
+        llm_cache_type: "f16",
+        stt_utilization: 0.28,
+        stt_context: 8192,
+        tts_utilization: 0.3,
+        tts_context: 4096,
+    };
+
+    fn studio() -> Config {
+        let mut config = Config::of(&PROFILES[0]);
+        config.engines.stt = "voxtral-vllm".into();
+        config.engines.llm = "ollama".into();
+        config.engines.tts = "higgs-server".into();
+        config
+    }
+
+    fn option(config: &mut Config, kind: EngineKind, engine: &str, text: &str) {
+        config.options.insert((kind, engine.into()), text.parse().unwrap());
+    }
+
+    fn orders(config: &Config) -> Vec<(Kind, String, String)> {
+        let orders = needed(config, |kind, _| format!("/models/{}", kind.name()));
+        orders.into_iter().map(|order| (order.kind, order.url.to_string(), order.model)).collect()
+    }
+
+    #[test]
+    fn servers_are_started_in_the_order_that_memory_demands() {
+        let kinds: Vec<Kind> = orders(&studio()).into_iter().map(|(kind, ..)| kind).collect();
+        assert_eq!(kinds, Kind::ALL);
+    }
+
+    #[test]
+    fn engines_that_compute_themselves_need_none() {
+        assert_eq!(orders(&Config::of(&PROFILES[0])), []);
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_not_started_here() {
+        let mut config = studio();
+        option(&mut config, EngineKind::Stt, "voxtral-vllm", "url = 'http://gpu.example:8000'");
+        option(
+            &mut config,
+            EngineKind::Llm,
+            "ollama",
+            "url = ['http://gpu.example', 'http://localhost:9/v1']\nmodel = 'm'",
+        );
+        option(&mut config, EngineKind::Tts, "higgs-server", "url = 'https://127.0.0.1:1'");
+        assert_eq!(orders(&config), [(Kind::Ollama, "http://localhost:9/".into(), "m".into())]);
+    }
+
+    #[test]
+    fn none_is_started_where_the_settings_say_so() {
+        let recipes = |config: &Config| recipes(config, Path::new("/env"), &SHARES, |_, model| model.into());
+        let mut config = studio();
+        let names: Vec<String> = recipes(&config).into_iter().map(|recipe| recipe.name).collect();
+        assert_eq!(names, ["ollama", "higgs", "voxtral"]);
+        config.servers.start = false;
+        assert_eq!(recipes(&config), []);
+    }
+}
