@@ -7,6 +7,7 @@ use anchor_engines::slot::find;
 use toml::Value;
 
 use super::Config;
+use crate::memory::Card;
 
 /// One thing that can be set.
 pub(super) struct Setting {
@@ -58,6 +59,8 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
     models.path; "The folder of downloaded models. Empty takes ~/.local/share/ai-anchor/models.";
     servers.start; "Start the model servers that the engines need, unless they run already.";
+    gpu.card, |name: &String| card(name); "The card to plan the memory of, such as rtx6000-48gb or 24gb. Empty asks the driver.";
+    gpu.reserve_mb, within(0..=1_000_000); "Memory of the card that the model servers leave to the desktop and other programs.";
 };
 
 /// A type a setting can have.
@@ -144,6 +147,10 @@ fn within<T: PartialOrd + std::fmt::Display>(range: RangeInclusive<T>) -> impl F
             Err(format!("it must be from {} to {}, not {value}", range.start(), range.end()))
         }
     }
+}
+
+fn card(name: &str) -> Result<(), String> {
+    if name.is_empty() { Ok(()) } else { Card::named(name).map(|_| ()).map_err(|error| error.to_string()) }
 }
 
 fn known<T>(found: Result<T, anchor_engines::slot::UnknownEngine>) -> Result<(), String> {
