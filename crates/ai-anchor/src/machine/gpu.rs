@@ -6,6 +6,7 @@
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 
 /// Most GPUs looked at: more than any one machine holds.
 const MAX_GPUS: u32 = 64;
@@ -131,23 +132,30 @@ pub fn list() -> Result<Vec<Gpu>, GpuError> {
 /// As [`list`].
 pub fn memory_by_process() -> Result<Vec<ProcessMemory>, GpuError> {
     let nvml = open()?;
-    let mut found: Vec<ProcessMemory> = Vec::new();
+    let mut found = Vec::new();
     for gpu in 0..count(&nvml)? {
         let device = nvml.device_by_index(gpu)?;
         // Cards without a display know no drawing processes.
         let drawing = device.running_graphics_processes().unwrap_or_default();
-        for process in device.running_compute_processes()?.into_iter().chain(drawing) {
-            if found.iter().any(|known| known.gpu == gpu && known.pid == process.pid) {
-                continue;
-            }
-            let bytes = match process.used_gpu_memory {
-                UsedGpuMemory::Used(bytes) => Some(bytes),
-                UsedGpuMemory::Unavailable => None,
-            };
-            found.push(ProcessMemory { gpu, pid: process.pid, bytes });
-        }
+        found.extend(held(gpu, device.running_compute_processes()?.into_iter().chain(drawing)));
     }
     Ok(found)
+}
+
+/// What processes hold of one GPU, each process once.
+fn held(gpu: u32, processes: impl Iterator<Item = ProcessInfo>) -> Vec<ProcessMemory> {
+    let mut found: Vec<ProcessMemory> = Vec::new();
+    for process in processes {
+        let bytes = match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        };
+        match found.iter_mut().find(|known| known.pid == process.pid) {
+            Some(known) => known.bytes = known.bytes.max(bytes),
+            None => found.push(ProcessMemory { gpu, pid: process.pid, bytes }),
+        }
+    }
+    found
 }
 
 fn open() -> Result<Nvml, GpuError> {
@@ -195,6 +203,23 @@ mod tests {
             NVIDIA's driver gives no answer: an internal driver error occurred. See what nvidia-smi says
             "
         );
+    }
+
+    #[test]
+    fn a_process_that_computes_and_draws_is_counted_once() {
+        let process = |pid, used_gpu_memory| ProcessInfo {
+            pid,
+            used_gpu_memory,
+            gpu_instance_id: None,
+            compute_instance_id: None,
+        };
+        let processes = [
+            process(7, UsedGpuMemory::Used(100)),
+            process(8, UsedGpuMemory::Unavailable),
+            process(7, UsedGpuMemory::Used(100)),
+        ];
+        let found: Vec<_> = held(2, processes.into_iter()).iter().map(|one| (one.gpu, one.pid, one.bytes)).collect();
+        assert_eq!(found, [(2, 7, Some(100)), (2, 8, None)]);
     }
 
     /// Either there is a driver and the cards are told, or the reason is; on a machine without one, it is the library.

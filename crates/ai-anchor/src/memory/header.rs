@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::units::thousands;
+
 pub use gguf::{Gguf, Value};
 pub use safetensors::Tensors;
 
@@ -29,8 +31,8 @@ pub enum HeaderError {
     },
     /// It ends too early, as after a download that was broken off.
     #[error(
-        "{} is cut off: it has {} bytes of at least {}. Download it again: ai-anchor models pull",
-        file.display(), thousands(*have), thousands(*need)
+        "{} is cut off: it has {} bytes of at least {}. {}",
+        file.display(), thousands(*have), thousands(*need), remedy(file)
     )]
     CutOff {
         /// The file.
@@ -41,7 +43,7 @@ pub enum HeaderError {
         need: u64,
     },
     /// It is not what its name says.
-    #[error("{} cannot be understood: {what}. Download it again: ai-anchor models pull", file.display())]
+    #[error("{} cannot be understood: {what}. {}", file.display(), remedy(file))]
     Broken {
         /// The file.
         file: PathBuf,
@@ -49,8 +51,6 @@ pub enum HeaderError {
         what: String,
     },
 }
-
-use super::units::thousands;
 
 impl HeaderError {
     pub(super) fn broken(file: &Path, what: impl Into<String>) -> Self {
@@ -64,6 +64,18 @@ impl HeaderError {
     /// The file is not there at all.
     pub(super) fn missing(&self) -> bool {
         matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// How a broken file becomes whole again.
+fn remedy(file: &Path) -> &'static str {
+    let of_ollama =
+        |part: std::path::Component<'_>| ["blobs", "manifests"].iter().any(|name| part.as_os_str() == *name);
+    if file.components().any(of_ollama) {
+        // Ollama does not look again at what it has got.
+        "Have Ollama forget the model and get it again: ollama rm, then ollama pull"
+    } else {
+        "Download it again: ai-anchor models pull"
     }
 }
 

@@ -4,7 +4,7 @@ use super::card::Card;
 use super::files::{Models, Quantized};
 use super::refusal::{Reason, Refusal};
 use super::sizes::{CONTEXT, CacheType, Model, Server, Source};
-use super::units::{gb, thousands};
+use super::units::{GIB, gb, thousands};
 use super::{Shares, ceiling};
 
 /// Something better than usual is chosen only if this share of the card stays free: the sizes are computed, not
@@ -13,6 +13,9 @@ const SPARE: u64 = 10;
 
 /// vLLM takes its share in hundredths.
 const HUNDREDTHS: u64 = 100;
+
+/// What llama.cpp leaves free of a card. Source: `LLAMA_ARG_FIT_TARGET` in `common/arg.cpp` of github.com/ggml-org/llama.cpp.
+const FIT: u64 = GIB;
 
 /// What is wanted of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +150,7 @@ pub(super) fn choose(card: &Card, models: &Models, wishes: &Wishes) -> Result<Pl
     let mut least = Vec::new();
     for step in &steps {
         let parts = step.parts(card, models, wishes);
-        let needed = total(&parts);
+        let needed = total(&parts).max(of_ollama_alone(&parts, wishes.reserve));
         let why = if needed > room {
             format!("{} GB too much", gb(needed - room))
         } else if step.rank == Rank::Heavy {
@@ -160,7 +163,10 @@ pub(super) fn choose(card: &Card, models: &Models, wishes: &Wishes) -> Result<Pl
         rejected.push(Rejected { what: step.words(&wishes.servers), needed, why });
         least = parts;
     }
-    Err(Failure { reason: Reason::TooSmall { needed: total(&least) }, least })
+    Err(Failure {
+        reason: Reason::TooSmall { needed: total(&least).max(of_ollama_alone(&least, wishes.reserve)) },
+        least,
+    })
 }
 
 /// What can be shared out of a card, in bytes.
@@ -170,6 +176,13 @@ pub(super) fn available(card: &Card, reserve: u64) -> u64 {
 
 pub(super) fn total(parts: &[Part]) -> u64 {
     parts.iter().fold(0, |sum, part| sum.saturating_add(part.planned))
+}
+
+/// What Ollama alone asks of what can be shared out: it leaves layers to the processor rather than fill a card to less
+/// than [`FIT`].
+fn of_ollama_alone(parts: &[Part], reserve: u64) -> u64 {
+    let ollama = parts.iter().find(|part| part.server == Server::Ollama);
+    ollama.map_or(0, |part| part.planned.saturating_add(FIT.saturating_sub(reserve)))
 }
 
 /// How a choice compares with what the profile is meant to have.
@@ -314,7 +327,7 @@ impl Step {
     fn voxtral(&self, card: &Card, models: &Models, wishes: &Wishes) -> Part {
         let model = &models.stt;
         let part = Part {
-            cache: model.cache.bytes(self.stt_context, CacheType::F16),
+            cache: model.vllm_cache(self.stt_context),
             activations: model.vllm_activations(wishes.sequences),
             ..Part::of(Server::Voxtral, model)
         };
@@ -326,7 +339,7 @@ impl Step {
     fn higgs(&self, card: &Card, models: &Models, wishes: &Wishes) -> Part {
         let (model, codec) = (&models.tts, &models.codec);
         let talker = Part {
-            cache: model.cache.bytes(self.tts_context, CacheType::F16),
+            cache: model.vllm_cache(self.tts_context),
             activations: model.vllm_activations(wishes.sequences),
             ..Part::of(Server::Higgs, model)
         };

@@ -18,6 +18,9 @@ pub(super) const CONTEXT: u64 = GIB / 2;
 /// Copies of the logits that exist while a token is drawn: logits, sorted, probabilities, their sums.
 const LOGIT_COPIES: u64 = 4;
 
+/// People whose speech is heard while it comes in, at the same time. Others wait a moment.
+const HEARD_AT_ONCE: u64 = 4;
+
 /// Sound that the codec decodes at a time at most, in frames: vLLM-Omni decodes an answer as a whole, and its answers
 /// have at most 1,024 frames. Source: `vllm_omni/deploy/higgs_audio_v2.yaml`.
 const CODEC_FRAMES: u64 = 1024;
@@ -97,7 +100,7 @@ pub struct Encoder {
     pub hidden: u64,
     /// Width of its feed-forward layers.
     pub ffn: u64,
-    /// What it remembers of each sound it listens to, in bytes, where it listens while the sound comes in.
+    /// What it remembers of each sound that it hears while it comes in, in bytes; 0 where it hears whole sounds.
     pub state: u64,
 }
 
@@ -147,9 +150,15 @@ impl Model {
         let heard = self.encoder.map_or(0, |encoder| {
             let sounds = (STEP_TOKENS / encoder.tokens.max(1)).clamp(1, sequences);
             let layers = sounds * encoder.frames * (encoder.ffn + 4 * encoder.hidden) * 2;
-            layers + STEP_TOKENS * self.hidden * 2 + sequences * encoder.state
+            layers + STEP_TOKENS * self.hidden * 2
         });
         layers + logits + heard + GRAPHS
+    }
+
+    /// What vLLM remembers, in bytes: one conversation of the longest length, which is many of the usual length.
+    pub fn vllm_cache(&self, tokens: u32) -> u64 {
+        let heard = self.encoder.map_or(0, |encoder| HEARD_AT_ONCE * encoder.state);
+        self.cache.bytes(tokens, CacheType::F16).saturating_add(heard)
     }
 
     /// What llama.cpp computes in, in bytes: the logits of a full step are its largest buffer.

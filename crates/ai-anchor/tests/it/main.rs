@@ -4,5 +4,6 @@
 
 mod cli;
 mod e2e;
+mod plan;
 mod studio;
 mod support;

@@ -291,8 +291,8 @@ fn broken_files_are_named_and_the_table_taken() {
     assert_eq!(Models { notes: Vec::new(), ..models.clone() }, Models::known());
     insta::assert_snapshot!(place.said(&models.notes.join("\n")), @"
     mistralai--Voxtral-Mini-3B-2507/consolidated.safetensors is cut off: it has 332,303 bytes of at least 332,304. Download it again: ai-anchor models pull
-    ollama/blobs/sha256-0000000000000000000000000000000000000000000000000000000000000016 cannot be understood: it does not begin with GGUF. Download it again: ai-anchor models pull
-    ollama/blobs/sha256-0000000000000000000000000000000000000000000000000000000000000064 is cut off: it has 100 bytes of at least 102. Download it again: ai-anchor models pull
+    ollama/blobs/sha256-0000000000000000000000000000000000000000000000000000000000000016 cannot be understood: it does not begin with GGUF. Have Ollama forget the model and get it again: ollama rm, then ollama pull
+    ollama/blobs/sha256-0000000000000000000000000000000000000000000000000000000000000064 is cut off: it has 100 bytes of at least 102. Have Ollama forget the model and get it again: ollama rm, then ollama pull
     bosonai--higgs-tts-2-3b-base/model.safetensors cannot be understood: its header should have 18,446,744,073,709,551,615 bytes, and the format allows 100,000,000. Download it again: ai-anchor models pull
     bosonai--higgs-audio-v2-tokenizer/model.safetensors cannot be understood: it is no codec: it has no quantizer. Download it again: ai-anchor models pull
     ");

@@ -15,11 +15,17 @@ fn wishes() -> Wishes {
 }
 
 fn planned(card: &str, wishes: &Wishes) -> Plan {
-    plan(&Card::named(card).unwrap(), &Models::known(), wishes).unwrap()
+    wishes.on(card).unwrap()
+}
+
+impl Wishes {
+    fn on(&self, card: &str) -> Result<Plan, Box<Refusal>> {
+        plan(&Card::named(card).unwrap(), &Models::known(), self)
+    }
 }
 
 fn refused(card: &str, wishes: &Wishes) -> String {
-    plan(&Card::named(card).unwrap(), &Models::known(), wishes).unwrap_err().to_string()
+    wishes.on(card).unwrap_err().to_string()
 }
 
 #[test]
@@ -201,6 +207,25 @@ fn a_part_alone_fits_a_small_card() {
     // And all of Ollama: weights, 16,384 tokens, a step's logits, CUDA.
     let sum = 16_763_983_552 + 16_384 * 163_840 + 1024 * 131_072 * 4 + GIB / 2;
     assert_eq!(plan.planned_bytes("ollama"), sum);
+}
+
+/// llama.cpp would leave layers to the processor, and say nothing of it.
+#[test]
+fn ollama_is_left_what_it_wants_free() {
+    let alone = |card| Wishes { servers: vec![Server::Ollama], reserve: 0, ..wishes() }.on(card);
+    let plan = alone("16gb").unwrap();
+    assert!(plan.planned_bytes("ollama") + GIB <= plan.card.visible());
+    assert!(alone("10gb").is_err());
+}
+
+#[test]
+fn the_recogniser_that_hears_while_one_speaks_has_a_plan_of_its_own() {
+    let models = Models { stt: crate::memory::sizes::voxtral_realtime(), ..Models::known() };
+    let plan = plan(&Card::named("rtx6000-48gb").unwrap(), &models, &wishes()).unwrap();
+    assert_eq!((plan.quantization.as_str(), plan.shares().llm_context), ("Q4_K_M", 8192));
+    let part = plan.parts.iter().find(|part| part.server == Server::Voxtral).unwrap();
+    // 8,192 tokens of 26 layers, and 750 frames of its encoder's 32 layers for each of four.
+    assert_eq!(part.cache, 8192 * 106_496 + 4 * 750 * 262_144);
 }
 
 #[test]
