@@ -7,6 +7,7 @@ use anchor_engines::slot::UnknownEngine;
 
 use crate::bench::caller::CallError;
 use crate::config::ConfigError;
+use crate::memory::{ModelError, PlanError};
 use crate::on_air::RundownError;
 use crate::wav::WavError;
 
@@ -81,6 +82,10 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The models do not fit on the GPU, or it is not there: exit code 4. The card or the language model is not
+    /// known: 2. A model's file is broken: 1.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The server ended. Exit code 1.
     #[error("the server stopped: {0}")]
     Server(#[from] anchor_server::ServeError),
@@ -96,6 +101,9 @@ impl Error {
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
+            Self::Plan(PlanError::Refused(_) | PlanError::Gpu(_)) => 4,
+            Self::Plan(PlanError::Model(ModelError::File(_))) => 1,
+            Self::Plan(_) => 2,
             Self::Engine(_)
             | Self::Call(_)
             | Self::Wav { .. }

@@ -63,6 +63,8 @@ pub struct Config {
     pub models: Models,
     /// `[servers]`
     pub servers: Servers,
+    /// `[gpu]`
+    pub gpu: GpuCard,
     /// The engines' own tables, such as `[stt.pocketsphinx]`.
     pub options: BTreeMap<(EngineKind, String), toml::Table>,
 }
@@ -166,6 +168,15 @@ pub struct Servers {
     pub voxtral_idle_minutes: u32,
 }
 
+/// The card that the model servers share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuCard {
+    /// A known card such as `rtx6000-48gb`, or a size such as `24gb`; empty asks the driver.
+    pub card: String,
+    /// What of its memory the model servers leave to the desktop and other programs.
+    pub reserve_mb: u32,
+}
+
 impl Config {
     /// The settings of a profile before anybody changed them.
     pub fn of(profile: &Profile) -> Self {
@@ -210,6 +221,7 @@ impl Config {
                 voxtral_lazy: false,
                 voxtral_idle_minutes: 0,
             },
+            gpu: GpuCard { card: String::new(), reserve_mb: 1024 },
             options: BTreeMap::new(),
         }
     }

@@ -7,6 +7,7 @@ use anchor_engines::slot::{Kind, find};
 use toml::Value;
 
 use super::Config;
+use crate::memory::Card;
 
 /// One thing that can be set.
 pub(super) struct Setting {
@@ -70,6 +71,8 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     servers.voxtral_command; "The same three for the server of Voxtral.";
     servers.voxtral_lazy; "Start it when it is first used.";
     servers.voxtral_idle_minutes, within(0..=10_080); "Stop it after this many minutes without use.";
+    gpu.card, |name: &String| card(name); "The card to plan the memory of, such as rtx6000-48gb or 24gb. Empty asks the driver.";
+    gpu.reserve_mb, within(0..=1_000_000); "Memory of the card that the model servers leave to the desktop and other programs.";
 };
 
 /// A type a setting can have.
@@ -189,6 +192,10 @@ fn chain<E: Kind + ?Sized>(names: &Vec<String>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn card(name: &str) -> Result<(), String> {
+    if name.is_empty() { Ok(()) } else { Card::named(name).map(|_| ()).map_err(|error| error.to_string()) }
 }
 
 fn known<T>(found: Result<T, anchor_engines::slot::UnknownEngine>) -> Result<(), String> {

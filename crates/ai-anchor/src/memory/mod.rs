@@ -1,4 +1,38 @@
 //! The memory plan: what every model needs of the GPU, what fits together, and with which settings.
+//!
+//! The planner is a pure function of a card, models and wishes. This file gathers the three: the card from the driver or
+//! by name, the models from their files or from the table, the wishes from the configuration. `docs/memory.md` explains
+//! the arithmetic.
+
+mod card;
+mod ceiling;
+mod files;
+mod header;
+mod planner;
+mod refusal;
+mod report;
+mod sizes;
+mod store;
+mod units;
+
+use anchor_core::engine::EngineKind;
+
+pub use card::{Card, UnknownCard};
+pub use ceiling::Ceiling;
+pub use files::{ModelError, Models, Quantized};
+pub use header::{Gguf, HeaderError, Tensors, Value};
+pub use planner::{Part, Plan, Rejected, Wishes, plan as plan_for};
+pub use refusal::{Reason, Refusal};
+pub(crate) use report::json;
+pub use sizes::{Cache, CacheType, Codec, Encoder, Model, Server, Source};
+pub use store::Store;
+
+use crate::config::Config;
+use crate::machine::gpu::{self, GpuError};
+use crate::models;
+
+/// The quantisation that the profile is meant to have.
+const USUAL_QUANTIZATION: &str = "Q4_K_M";
 
 /// What the model servers are started with, so that together they fit on the card.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,12 +41,102 @@ pub struct Shares {
     pub llm_context: u32,
     /// Type of its KV cache (`OLLAMA_KV_CACHE_TYPE`): `f16`, `q8_0` or `q4_0`.
     pub llm_cache_type: &'static str,
-    /// Share of the whole card that the server of Voxtral may fill (`--gpu-memory-utilization`).
+    /// Share of the whole card that the server of Voxtral may fill (`--gpu-memory-utilization`); 0 if it is not planned.
     pub stt_utilization: f64,
     /// Its longest prompt and answer together, in tokens (`--max-model-len`).
     pub stt_context: u32,
-    /// Share of the whole card that the server of Higgs may fill.
+    /// Share of the whole card that the server of Higgs may fill; 0 if it is not planned.
     pub tts_utilization: f64,
     /// Its longest prompt and answer together, in tokens.
     pub tts_context: u32,
+    /// The part of `tts_utilization` that belongs to the codec where that is a process of its own, as in vLLM-Omni.
+    pub tts_codec_utilization: f64,
+    /// Sequences in one step of a server of vLLM (`--max-num-seqs`). The plan holds for this many; vLLM's own default of
+    /// 256 or more takes half a gigabyte more.
+    pub sequences: u32,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It does not fit.
+    #[error(transparent)]
+    Refused(#[from] Box<Refusal>),
+    /// The card is not known.
+    #[error(transparent)]
+    Card(#[from] UnknownCard),
+    /// The driver does not tell the card.
+    #[error(
+        "{0}. To plan for a card that is not here, name it: ai-anchor plan --gpu rtx6000-48gb, or gpu.card in the settings"
+    )]
+    Gpu(#[from] GpuError),
+    /// A model's size is not known.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// The plan for a card, with the models that are on this machine and those of the table for the others.
+///
+/// # Errors
+/// If what is wanted does not fit, or the language model is not known.
+pub fn plan(config: &Config, card: &Card, wishes: &Wishes) -> Result<Plan, PlanError> {
+    let realtime = config.engines.stt == "voxtral-realtime";
+    let llm = llm(config).unwrap_or_else(|| format!("{}:{USUAL_QUANTIZATION}", sizes::MISTRAL));
+    let models = Models::find(&models::folder(config), &Store::of_process(), &llm, realtime)?;
+    Ok(plan_for(card, &models, wishes)?)
+}
+
+/// The card to plan for: the one `named`, else the configured one, else the largest that the driver finds.
+///
+/// # Errors
+/// If the name is of no card, or the driver finds none.
+pub fn card(config: &Config, named: Option<&str>) -> Result<Card, PlanError> {
+    let configured = Some(config.gpu.card.as_str()).filter(|name| !name.is_empty());
+    if let Some(name) = named.or(configured) {
+        return Ok(Card::named(name)?);
+    }
+    let gpus = gpu::list()?;
+    let largest = gpus.iter().rev().max_by_key(|gpu| gpu.memory_total);
+    Ok(Card::of(largest.ok_or(GpuError::NoGpu)?))
+}
+
+impl Wishes {
+    /// What the configuration asks for: the language model in the quantisation that its engine uses, and the servers of
+    /// the engines chosen; all three where none of those engines needs one.
+    pub fn of(config: &Config) -> Self {
+        let open = Self::open(config);
+        Self { quantization: open.quantization.or_else(|| Some(USUAL_QUANTIZATION.into())), ..open }
+            .unless_other_model(config)
+    }
+
+    /// The same where the configuration does not say which quantisation, so that the plan may choose.
+    pub fn open(config: &Config) -> Self {
+        let chosen = |server: &Server| match server {
+            Server::Ollama => config.engines.llm == "ollama",
+            Server::Higgs => config.engines.tts == "higgs-server",
+            Server::Voxtral => config.engines.stt.starts_with("voxtral"),
+        };
+        let servers: Vec<Server> = Server::ALL.into_iter().filter(chosen).collect();
+        let tag = llm(config).and_then(|name| files::split(&name).1.map(str::to_owned));
+        Self {
+            servers: if servers.is_empty() { Server::ALL.into() } else { servers },
+            quantization: tag,
+            context: None,
+            cache_type: None,
+            reserve: u64::from(config.gpu.reserve_mb) * units::MIB,
+            sequences: config.server.max_sessions,
+        }
+        .unless_other_model(config)
+    }
+
+    /// Another model than the known one has one size only.
+    fn unless_other_model(self, config: &Config) -> Self {
+        let other = llm(config).is_some_and(|name| !files::is_known(&name));
+        Self { quantization: self.quantization.filter(|_| !other), ..self }
+    }
+}
+
+/// Name of the language model in Ollama, where the configuration says one.
+fn llm(config: &Config) -> Option<String> {
+    config.options(EngineKind::Llm, "ollama").get("model").and_then(toml::Value::as_str).map(str::to_owned)
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod e2e;
+mod plan;
 mod servers;
 mod studio;
 mod support;
