@@ -2,6 +2,7 @@
 
 use anchor_core::engine::EngineError;
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 
 use super::fault::{self, Fault};
 
@@ -12,6 +13,11 @@ const LINE_MAX: usize = 4 * 1024 * 1024;
 pub(crate) trait Decode: Send {
     /// What comes out.
     type Event: Send + 'static;
+
+    /// Looks at the headers of an answer that is no refusal, before its first bytes.
+    fn begin(&mut self, _headers: &HeaderMap) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Takes the next bytes in, cut anywhere.
     fn push(&mut self, bytes: &[u8], events: &mut Vec<Self::Event>) -> Result<(), Fault>;

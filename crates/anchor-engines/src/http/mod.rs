@@ -167,6 +167,7 @@ impl Remote {
             let body = bounded_text(&mut response, deadline, ERROR_MAX).await.unwrap_or_default();
             return Err(decoder.refused(self.engine, status, &body));
         }
+        decoder.begin(response.headers())?;
         let mut begun = false;
         let mut events = Vec::new();
         loop {
@@ -202,15 +203,38 @@ impl Remote {
         self.question(|target| target.get(path)).await
     }
 
+    /// Whether a server is there and at work: it answers a GET of `path`, if only by saying that it has no such page.
+    pub(crate) async fn answers(&self, path: &str) -> Result<(), EngineError> {
+        self.ask(async |lease| {
+            let (status, body) = self.answer_of(lease, &|target| target.get(path)).await?;
+            let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+            if status.is_success() || absent { Ok(()) } else { Err(fault::refused(self.engine, status, &body)) }
+        })
+        .await
+    }
+
     /// The JSON answer to a small request, from the least busy endpoint that answers.
     pub(crate) async fn question<T: DeserializeOwned>(
         &self,
         build: impl Fn(&Target<'_>) -> RequestBuilder,
     ) -> Result<T, EngineError> {
+        self.ask(async |lease| {
+            let (status, body) = self.answer_of(lease, &build).await?;
+            if !status.is_success() {
+                return Err(fault::refused(self.engine, status, &body));
+            }
+            serde_json::from_str(&body)
+                .map_err(|error| Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?")))
+        })
+        .await
+    }
+
+    /// Puts a small question to the endpoints in turn, until one answers.
+    async fn ask<T>(&self, question: impl AsyncFn(&Lease<'_>) -> Result<T, Fault>) -> Result<T, EngineError> {
         let mut tried = Vec::new();
         loop {
             let mut lease = self.pool.take(&tried);
-            match self.question_of(&lease, &build).await {
+            match question(&lease).await {
                 Ok(value) => {
                     lease.succeeded();
                     return Ok(value);
@@ -227,22 +251,17 @@ impl Remote {
         }
     }
 
-    async fn question_of<T: DeserializeOwned>(
+    async fn answer_of(
         &self,
         lease: &Lease<'_>,
-        build: impl Fn(&Target<'_>) -> RequestBuilder,
-    ) -> Result<T, Fault> {
+        build: &impl Fn(&Target<'_>) -> RequestBuilder,
+    ) -> Result<(StatusCode, String), Fault> {
         let deadline = Instant::now() + self.patience.first;
         let late = || Fault::Broken(format!("nothing came within {} ms", self.patience.first.as_millis()));
         let sent = timeout_at(deadline, build(&self.target(lease)).send()).await.map_err(|_| late())?;
         let mut response = sent.map_err(|error| Fault::transport(&error))?;
-        let status = response.status();
         let body = bounded_text(&mut response, deadline, STATE_MAX).await.ok_or_else(late)?;
-        if !status.is_success() {
-            return Err(fault::refused(self.engine, status, &body));
-        }
-        serde_json::from_str(&body)
-            .map_err(|error| Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?")))
+        Ok((response.status(), body))
     }
 
     fn target<'a>(&'a self, lease: &'a Lease<'_>) -> Target<'a> {
