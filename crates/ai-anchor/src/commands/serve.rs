@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anchor_core::engine::{EngineState, EngineStatus, Notice, Voice};
+use anchor_core::engine::{EngineState, EngineStatus, Notice, NoticeKind, Voice};
 use anchor_core::rundown::OnAir;
 use anchor_server::App;
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::cli::Context;
 use crate::config::{Config, ConfigError, Flag, Mistake};
 use crate::engines::Crew;
 use crate::error::Error;
-use crate::memory::Shares;
+use crate::memory::{self, Wishes};
 use crate::servers::{self, ServerState, ServerStatus, Supervisor};
 use crate::{models, on_air};
 
@@ -24,16 +24,6 @@ const SUGGESTIONS: u16 = 50;
 
 /// How often the progress of a model server that starts is told, in seconds.
 const TELL_EVERY: u64 = 15;
-
-/// What lets the three models of the studio share a card of 48 GB.
-const SHARES: Shares = Shares {
-    llm_context: 8192,
-    llm_cache_type: "f16",
-    stt_utilization: 0.27,
-    stt_context: 8192,
-    tts_utilization: 0.3,
-    tts_context: 4096,
-};
 
 /// Put the anchor on air: serve the studio page and conversations
 #[derive(clap::Args)]
@@ -60,8 +50,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let (listener, address) = listen(&config).await?;
     let shutdown = shutdown().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
-    let supervisor = start_servers(&config)?;
     let crew = Arc::new(Crew::of(&config, &rundown)?);
+    let supervisor = start_servers(&config, &crew)?;
     let app = load(&crew, config.clone(), rundown).await?;
     check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();
@@ -79,16 +69,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
 
 /// Starts the model servers that the engines need, in the background: until they are up, the engines that need none
 /// answer.
-fn start_servers(config: &Config) -> Result<Option<Supervisor>, Error> {
+fn start_servers(config: &Config, crew: &Arc<Crew>) -> Result<Option<Supervisor>, Error> {
     let files = |_, model: &str| {
-        let folder = models::folder(config).join(model.rsplit('/').next().unwrap_or(model));
+        let folder = models::folder(config).join(model.replace('/', "--"));
         if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
     };
-    let recipes = servers::recipes(config, &models::data_folder().join("env"), &SHARES, files);
-    if recipes.is_empty() {
+    if !config.servers.start || servers::needed(config, files).is_empty() {
         return Ok(None);
     }
-    let notices = Arc::new(|notice: Notice| tracing::info!(about = notice.about, "{}", notice.text));
+    let planned = memory::card(config, None).and_then(|card| memory::plan(config, &card, &Wishes::of(config)));
+    let plan = match planned {
+        Ok(plan) => plan,
+        // Servers whose models do not fit would only keep each other from starting. The programme goes on with what there is.
+        Err(error) => {
+            let text = format!("The model servers are not started: {error}");
+            tell_line(&text);
+            crew.notify(Notice { what: NoticeKind::ServerGivenUp, about: "model servers".into(), text });
+            return Ok(None);
+        }
+    };
+    let recipes = servers::recipes(config, &models::data_folder().join("env"), &plan.shares(), files);
+    let notices = {
+        let crew = Arc::downgrade(crew);
+        Arc::new(move |notice: Notice| {
+            if let Some(crew) = crew.upgrade() {
+                crew.notify(notice);
+            }
+        })
+    };
     let supervisor = Supervisor::start(recipes, notices)
         .map_err(|error| Error::System { what: "to ask the model servers", source: std::io::Error::other(error) })?;
     tokio::spawn(tell(supervisor.status()));
@@ -106,8 +114,13 @@ async fn stop_servers(supervisor: Supervisor) {
     }
 }
 
-/// Tells on standard error how the model servers come up.
+/// Says something to the person who watches.
 #[allow(clippy::print_stderr, reason = "progress is for the person who watches")]
+fn tell_line(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Tells on standard error how the model servers come up.
 async fn tell(mut status: watch::Receiver<Vec<ServerStatus>>) {
     let mut told: Vec<Option<String>> = Vec::new();
     loop {
@@ -119,7 +132,7 @@ async fn tell(mut status: watch::Receiver<Vec<ServerStatus>>) {
                 state => state.to_string(),
             };
             if told.as_ref() != Some(&key) {
-                eprintln!("  {:8} {}", server.name, server.state);
+                tell_line(&format!("  {:8} {}", server.name, server.state));
                 *told = Some(key);
             }
         }

@@ -129,6 +129,18 @@ pub struct Engines {
     pub preload: bool,
 }
 
+impl Engines {
+    /// The engines of a kind, the best first.
+    pub fn chain(&self, kind: EngineKind) -> &[String] {
+        match kind {
+            EngineKind::Stt => &self.stt,
+            EngineKind::Llm => &self.llm,
+            EngineKind::Tts => &self.tts,
+            EngineKind::Vad => std::slice::from_ref(&self.vad),
+        }
+    }
+}
+
 /// What is on air.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RundownFile {

@@ -80,7 +80,7 @@ pub enum PlanError {
 /// # Errors
 /// If what is wanted does not fit, or the language model is not known.
 pub fn plan(config: &Config, card: &Card, wishes: &Wishes) -> Result<Plan, PlanError> {
-    let realtime = config.engines.stt == "voxtral-realtime";
+    let realtime = chosen(config, EngineKind::Stt, "voxtral-realtime");
     let llm = llm(config).unwrap_or_else(|| format!("{}:{USUAL_QUANTIZATION}", sizes::MISTRAL));
     let models = Models::find(&models::folder(config), &Store::of_process(), &llm, realtime)?;
     Ok(plan_for(card, &models, wishes)?)
@@ -111,12 +111,14 @@ impl Wishes {
 
     /// The same where the configuration does not say which quantisation, so that the plan may choose.
     pub fn open(config: &Config) -> Self {
-        let chosen = |server: &Server| match server {
-            Server::Ollama => config.engines.llm == "ollama",
-            Server::Higgs => config.engines.tts == "higgs-server",
-            Server::Voxtral => config.engines.stt.starts_with("voxtral"),
+        let used = |server: &Server| match server {
+            Server::Ollama => chosen(config, EngineKind::Llm, "ollama"),
+            Server::Higgs => chosen(config, EngineKind::Tts, "higgs-server"),
+            Server::Voxtral => {
+                ["voxtral-vllm", "voxtral-realtime"].iter().any(|name| chosen(config, EngineKind::Stt, name))
+            }
         };
-        let servers: Vec<Server> = Server::ALL.into_iter().filter(chosen).collect();
+        let servers: Vec<Server> = Server::ALL.into_iter().filter(used).collect();
         let tag = llm(config).and_then(|name| files::split(&name).1.map(str::to_owned));
         Self {
             servers: if servers.is_empty() { Server::ALL.into() } else { servers },
@@ -134,6 +136,11 @@ impl Wishes {
         let other = llm(config).is_some_and(|name| !files::is_known(&name));
         Self { quantization: self.quantization.filter(|_| !other), ..self }
     }
+}
+
+/// The engine stands in the chain of its kind.
+fn chosen(config: &Config, kind: EngineKind, engine: &str) -> bool {
+    config.engines.chain(kind).iter().any(|name| name == engine)
 }
 
 /// Name of the language model in Ollama, where the configuration says one.

@@ -13,10 +13,6 @@ use crate::memory::Shares;
 /// takes minutes.
 pub(super) const START: Duration = Duration::from_secs(15 * 60);
 
-/// Share of the memory of Higgs' server that its second stage gets: the codec and the work space of its decoder, against
-/// the language model and its cache in the first.
-const CODEC_SHARE: f64 = 0.15;
-
 /// What the kinds of servers differ in.
 pub(super) struct Own {
     pub(super) program: &'static str,
@@ -58,14 +54,13 @@ pub(super) fn ollama(order: &Order, shares: &Shares) -> Own {
 /// a share of the card of its own. Sources: `vllm_omni/deploy/higgs_audio_v2.yaml` and
 /// `docs/configuration/stage_configs.md` of github.com/vllm-project/vllm-omni.
 pub(super) fn higgs(order: &Order, shares: &Shares) -> Own {
-    let whole = shares.tts_utilization;
-    let codec = hundredths(whole * CODEC_SHARE);
-    let talker = hundredths(whole - codec);
+    let codec = hundredths(shares.tts_codec_utilization);
+    let talker = hundredths(shares.tts_utilization - codec);
     let stages = json!({
         "0": { "gpu_memory_utilization": talker, "max_model_len": shares.tts_context },
         "1": { "gpu_memory_utilization": codec },
     });
-    let mut arguments = vllm(order);
+    let mut arguments = vllm(order, shares);
     arguments.extend(["--omni".into(), "--stage-overrides".into(), stages.to_string()]);
     // By itself it gives up on a stage after five minutes (`vllm_omni/entrypoints/cli/serve.py`).
     for flag in ["--stage-init-timeout", "--init-timeout"] {
@@ -83,7 +78,7 @@ pub(super) fn higgs(order: &Order, shares: &Shares) -> Own {
 /// Voxtral on vLLM. Source: the model's own page, huggingface.co/mistralai/Voxtral-Mini-3B-2507.
 pub(super) fn voxtral(order: &Order, shares: &Shares) -> Own {
     let utilization = hundredths(shares.stt_utilization);
-    let mut arguments = vllm(order);
+    let mut arguments = vllm(order, shares);
     for (flag, value) in [
         ("--tokenizer-mode", "mistral".to_owned()),
         ("--config-format", "mistral".to_owned()),
@@ -104,13 +99,14 @@ pub(super) fn voxtral(order: &Order, shares: &Shares) -> Own {
 }
 
 /// What every server of vLLM is told. Source: docs.vllm.ai/en/stable/cli/serve.
-fn vllm(order: &Order) -> Vec<String> {
+fn vllm(order: &Order, shares: &Shares) -> Vec<String> {
     let mut arguments = vec!["serve".to_owned(), order.source.clone()];
     for (flag, value) in [
         ("--host", host(&order.url)),
         ("--port", port(&order.url).to_string()),
         // The engine's name for it, wherever the files lie.
         ("--served-model-name", order.model.clone()),
+        ("--max-num-seqs", shares.sequences.to_string()),
     ] {
         arguments.extend([flag.to_owned(), value]);
     }

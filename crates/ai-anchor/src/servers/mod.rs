@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 pub use board::Notices;
 pub use need::{needed, recipes};
 pub use policy::Pace;
-pub use recipe::{Change, Kind, Order, Proof, Recipe, address, recipe};
+pub use recipe::{Change, Order, Proof, Recipe, address, recipe};
 pub use status::{ServerState, ServerStatus};
 
 use board::Board;

@@ -6,14 +6,14 @@ use std::path::Path;
 use anchor_core::engine::EngineKind;
 use reqwest::Url;
 
-use super::recipe::{Kind, Order, Recipe, address, recipe};
+use super::recipe::{Order, Recipe, address, recipe};
 use crate::config::Config;
-use crate::memory::Shares;
+use crate::memory::{Server, Shares};
 
 /// What the table below says of one engine that needs a server.
 struct Need {
     engine: (EngineKind, &'static str),
-    server: Kind,
+    server: Server,
     /// Where the engine calls it, and what it calls the model, unless its options say otherwise.
     url: &'static str,
     model: &'static str,
@@ -23,19 +23,19 @@ struct Need {
 const NEEDS: [Need; 3] = [
     Need {
         engine: (EngineKind::Llm, "ollama"),
-        server: Kind::Ollama,
+        server: Server::Ollama,
         url: "http://127.0.0.1:11434",
         model: "hf.co/bartowski/huihui-ai_Mistral-Small-24B-Instruct-2501-abliterated-GGUF:Q4_K_M",
     },
     Need {
         engine: (EngineKind::Tts, "higgs-server"),
-        server: Kind::Higgs,
+        server: Server::Higgs,
         url: "http://127.0.0.1:8001",
         model: "bosonai/higgs-audio-v2-generation-3B-base",
     },
     Need {
         engine: (EngineKind::Stt, "voxtral-vllm"),
-        server: Kind::Voxtral,
+        server: Server::Voxtral,
         url: "http://127.0.0.1:8000",
         model: "mistralai/Voxtral-Mini-3B-2507",
     },
@@ -43,11 +43,11 @@ const NEEDS: [Need; 3] = [
 
 /// The servers on this machine that the engines of the configuration need, in the order in which they are started.
 /// `source` tells where the files of a model lie. A server elsewhere is its operator's to start.
-pub fn needed(config: &Config, source: impl Fn(Kind, &str) -> String) -> Vec<Order> {
+pub fn needed(config: &Config, source: impl Fn(Server, &str) -> String) -> Vec<Order> {
     let mut orders = Vec::new();
     for need in &NEEDS {
         let (kind, engine) = need.engine;
-        if chosen(config, kind) != engine {
+        if !config.engines.chain(kind).iter().any(|name| name == engine) {
             continue;
         }
         let options = config.options(kind, engine);
@@ -61,7 +61,7 @@ pub fn needed(config: &Config, source: impl Fn(Kind, &str) -> String) -> Vec<Ord
         // Of several endpoints the first on this machine is the one to start: a second one would need a second card.
         if let Some(url) = urls.into_iter().filter_map(address).find(is_local) {
             let source = source(need.server, &model);
-            orders.push(Order { kind: need.server, url, model, source });
+            orders.push(Order { server: need.server, url, model, source });
         }
     }
     orders
@@ -73,22 +73,12 @@ pub fn recipes(
     config: &Config,
     environment: &Path,
     shares: &Shares,
-    source: impl Fn(Kind, &str) -> String,
+    source: impl Fn(Server, &str) -> String,
 ) -> Vec<Recipe> {
     if !config.servers.start {
         return Vec::new();
     }
     needed(config, source).iter().map(|order| recipe(order, environment, shares, &config.servers)).collect()
-}
-
-/// The engine of a kind that is chosen.
-fn chosen(config: &Config, kind: EngineKind) -> &str {
-    match kind {
-        EngineKind::Stt => &config.engines.stt,
-        EngineKind::Llm => &config.engines.llm,
-        EngineKind::Tts => &config.engines.tts,
-        EngineKind::Vad => &config.engines.vad,
-    }
 }
 
 /// Whether an address is one of this machine alone.
@@ -109,13 +99,15 @@ mod tests {
         stt_context: 8192,
         tts_utilization: 0.3,
         tts_context: 4096,
+        tts_codec_utilization: 0.04,
+        sequences: 16,
     };
 
     fn studio() -> Config {
         let mut config = Config::of(&PROFILES[0]);
-        config.engines.stt = "voxtral-vllm".into();
-        config.engines.llm = "ollama".into();
-        config.engines.tts = "higgs-server".into();
+        config.engines.stt = vec!["voxtral-vllm".into(), "pocketsphinx".into()];
+        config.engines.llm = vec!["ollama".into(), "desk".into()];
+        config.engines.tts = vec!["higgs-server".into(), "flite".into()];
         config
     }
 
@@ -123,15 +115,15 @@ mod tests {
         config.options.insert((kind, engine.into()), text.parse().unwrap());
     }
 
-    fn orders(config: &Config) -> Vec<(Kind, String, String)> {
+    fn orders(config: &Config) -> Vec<(Server, String, String)> {
         let orders = needed(config, |kind, _| format!("/models/{}", kind.name()));
-        orders.into_iter().map(|order| (order.kind, order.url.to_string(), order.model)).collect()
+        orders.into_iter().map(|order| (order.server, order.url.to_string(), order.model)).collect()
     }
 
     #[test]
     fn servers_are_started_in_the_order_that_memory_demands() {
-        let kinds: Vec<Kind> = orders(&studio()).into_iter().map(|(kind, ..)| kind).collect();
-        assert_eq!(kinds, Kind::ALL);
+        let kinds: Vec<Server> = orders(&studio()).into_iter().map(|(kind, ..)| kind).collect();
+        assert_eq!(kinds, Server::ALL);
     }
 
     #[test]
@@ -150,7 +142,7 @@ mod tests {
             "url = ['http://gpu.example', 'http://localhost:9/v1']\nmodel = 'm'",
         );
         option(&mut config, EngineKind::Tts, "higgs-server", "url = 'https://127.0.0.1:1'");
-        assert_eq!(orders(&config), [(Kind::Ollama, "http://localhost:9/".into(), "m".into())]);
+        assert_eq!(orders(&config), [(Server::Ollama, "http://localhost:9/".into(), "m".into())]);
     }
 
     #[test]

@@ -10,41 +10,13 @@ use reqwest::Url;
 
 use super::flags;
 use crate::config::Servers;
-use crate::memory::Shares;
-
-/// The model servers, in the order in which they are started.
-///
-/// Ollama fits as much of its model onto the card as is free, and says nothing of the rest. vLLM refuses to start where
-/// less is free than its share. So Ollama comes first; and the recogniser, the smallest, last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The language model's.
-    Ollama,
-    /// The voice's, vLLM-Omni.
-    Higgs,
-    /// The recogniser's, vLLM.
-    Voxtral,
-}
-
-impl Kind {
-    /// All, in the order in which they are started.
-    pub const ALL: [Self; 3] = [Self::Ollama, Self::Higgs, Self::Voxtral];
-
-    /// Its name in settings, logs and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ollama => "ollama",
-            Self::Higgs => "higgs",
-            Self::Voxtral => "voxtral",
-        }
-    }
-}
+use crate::memory::{Server, Shares};
 
 /// One server that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Which.
-    pub kind: Kind,
+    pub server: Server,
     /// Where it is to answer, as [`address`] gives it.
     pub url: Url,
     /// What its engine calls the model.
@@ -116,16 +88,16 @@ pub enum Proof {
 
 /// How to run the server that `order` asks for, with the programs of the conda environment at `environment`.
 pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Servers) -> Recipe {
-    let (kind, url) = (order.kind, order.url.clone());
-    let own = match kind {
-        Kind::Ollama => flags::ollama(order, shares),
-        Kind::Higgs => flags::higgs(order, shares),
-        Kind::Voxtral => flags::voxtral(order, shares),
+    let (server, url) = (order.server, order.url.clone());
+    let own = match server {
+        Server::Ollama => flags::ollama(order, shares),
+        Server::Higgs => flags::higgs(order, shares),
+        Server::Voxtral => flags::voxtral(order, shares),
     };
-    let (command, lazy, idle) = match kind {
-        Kind::Ollama => (&settings.ollama_command, settings.ollama_lazy, settings.ollama_idle_minutes),
-        Kind::Higgs => (&settings.higgs_command, settings.higgs_lazy, settings.higgs_idle_minutes),
-        Kind::Voxtral => (&settings.voxtral_command, settings.voxtral_lazy, settings.voxtral_idle_minutes),
+    let (command, lazy, idle) = match server {
+        Server::Ollama => (&settings.ollama_command, settings.ollama_lazy, settings.ollama_idle_minutes),
+        Server::Higgs => (&settings.higgs_command, settings.higgs_lazy, settings.higgs_idle_minutes),
+        Server::Voxtral => (&settings.voxtral_command, settings.voxtral_lazy, settings.voxtral_idle_minutes),
     };
     let (program, arguments) = if command.trim().is_empty() {
         (environment.join("bin").join(own.program), own.arguments)
@@ -133,7 +105,7 @@ pub fn recipe(order: &Order, environment: &Path, shares: &Shares, settings: &Ser
         (PathBuf::from("/bin/sh"), vec!["-c".into(), command.clone()])
     };
     Recipe {
-        name: kind.name().into(),
+        name: server.name().into(),
         program,
         arguments,
         environment: [flags::in_environment(environment), own.environment].concat(),
@@ -167,23 +139,25 @@ mod tests {
         stt_context: 8192,
         tts_utilization: 0.3,
         tts_context: 4096,
+        tts_codec_utilization: 0.04,
+        sequences: 16,
     };
 
     fn settings() -> Servers {
         Config::of(&PROFILES[0]).servers
     }
 
-    fn order(kind: Kind, url: &str) -> Order {
-        let (model, source) = match kind {
-            Kind::Ollama => ("hf.co/someone/model-GGUF:Q4_K_M", ""),
-            Kind::Higgs => ("bosonai/higgs-audio-v2-generation-3B-base", "/models/higgs"),
-            Kind::Voxtral => ("mistralai/Voxtral-Mini-3B-2507", "/models/voxtral"),
+    fn order(server: Server, url: &str) -> Order {
+        let (model, source) = match server {
+            Server::Ollama => ("hf.co/someone/model-GGUF:Q4_K_M", ""),
+            Server::Higgs => ("bosonai/higgs-audio-v2-generation-3B-base", "/models/higgs"),
+            Server::Voxtral => ("mistralai/Voxtral-Mini-3B-2507", "/models/voxtral"),
         };
-        Order { kind, url: address(url).unwrap(), model: model.into(), source: source.into() }
+        Order { server, url: address(url).unwrap(), model: model.into(), source: source.into() }
     }
 
-    fn of(kind: Kind, settings: &Servers) -> Recipe {
-        recipe(&order(kind, "http://127.0.0.1:8000/v1"), Path::new("/env"), &SHARES, settings)
+    fn of(server: Server, settings: &Servers) -> Recipe {
+        recipe(&order(server, "http://127.0.0.1:8000/v1"), Path::new("/env"), &SHARES, settings)
     }
 
     /// The recipe as one would type it.
@@ -206,7 +180,7 @@ mod tests {
 
     #[test]
     fn ollama_is_told_by_its_environment() {
-        insta::assert_snapshot!(typed(&of(Kind::Ollama, &settings())), @r#"
+        insta::assert_snapshot!(typed(&of(Server::Ollama, &settings())), @r#"
         CONDA_PREFIX=/env
         PATH=/env/bin:$PATH
         LD_LIBRARY_PATH=/env/lib:$LD_LIBRARY_PATH
@@ -229,7 +203,7 @@ mod tests {
 
     #[test]
     fn voxtral_is_told_by_its_flags() {
-        insta::assert_snapshot!(typed(&of(Kind::Voxtral, &settings())), @r#"
+        insta::assert_snapshot!(typed(&of(Server::Voxtral, &settings())), @r#"
         CONDA_PREFIX=/env
         PATH=/env/bin:$PATH
         LD_LIBRARY_PATH=/env/lib:$LD_LIBRARY_PATH
@@ -243,6 +217,7 @@ mod tests {
           --host 127.0.0.1
           --port 8000
           --served-model-name mistralai/Voxtral-Mini-3B-2507
+          --max-num-seqs 16
           --no-enable-log-requests
           --disable-uvicorn-access-log
           --tokenizer-mode mistral
@@ -257,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_stages_of_higgs_share_what_it_was_given() {
-        insta::assert_snapshot!(typed(&of(Kind::Higgs, &settings())), @r#"
+        insta::assert_snapshot!(typed(&of(Server::Higgs, &settings())), @r#"
         CONDA_PREFIX=/env
         PATH=/env/bin:$PATH
         LD_LIBRARY_PATH=/env/lib:$LD_LIBRARY_PATH
@@ -271,6 +246,7 @@ mod tests {
           --host 127.0.0.1
           --port 8000
           --served-model-name bosonai/higgs-audio-v2-generation-3B-base
+          --max-num-seqs 16
           --no-enable-log-requests
           --disable-uvicorn-access-log
           --omni
@@ -284,17 +260,17 @@ mod tests {
     #[test]
     fn another_command_gets_the_same_environment_and_the_same_proof() {
         let command = "docker run --rm -p 8000:8000 bosonai/higgs-audio-vllm".to_owned();
-        let own = of(Kind::Higgs, &settings());
-        let other = of(Kind::Higgs, &Servers { higgs_command: command.clone(), ..settings() });
+        let own = of(Server::Higgs, &settings());
+        let other = of(Server::Higgs, &Servers { higgs_command: command.clone(), ..settings() });
         assert_eq!((other.program, other.arguments), ("/bin/sh".into(), vec!["-c".to_owned(), command]));
         assert_eq!((other.environment, other.proof), (own.environment, own.proof));
     }
 
     #[test]
     fn settings_say_when_to_start_and_to_stop() {
-        let recipe = of(Kind::Voxtral, &Servers { voxtral_lazy: true, voxtral_idle_minutes: 30, ..settings() });
+        let recipe = of(Server::Voxtral, &Servers { voxtral_lazy: true, voxtral_idle_minutes: 30, ..settings() });
         assert_eq!((recipe.lazy, recipe.idle), (true, Some(Duration::from_secs(1800))));
-        let other = of(Kind::Ollama, &Servers { voxtral_lazy: true, voxtral_idle_minutes: 30, ..settings() });
+        let other = of(Server::Ollama, &Servers { voxtral_lazy: true, voxtral_idle_minutes: 30, ..settings() });
         assert_eq!((other.lazy, other.idle), (false, None));
     }
 
@@ -302,7 +278,7 @@ mod tests {
     fn addresses_are_a_host_and_a_port() {
         assert_eq!(address("http://localhost:8000/v1/").unwrap().as_str(), "http://localhost:8000/");
         assert_eq!(address("http://[::1]:8000").unwrap().as_str(), "http://[::1]:8000/");
-        let made = recipe(&order(Kind::Ollama, "http://[::1]"), Path::new("/env"), &SHARES, &settings());
+        let made = recipe(&order(Server::Ollama, "http://[::1]"), Path::new("/env"), &SHARES, &settings());
         assert!(made.environment.contains(&("OLLAMA_HOST".into(), Change::Set("[::1]:80".into()))), "{made:?}");
         for none in ["here", "https://127.0.0.1:1", "unix:/run/x"] {
             assert_eq!(address(none), None);

@@ -325,9 +325,9 @@ async fn the_studio_starts_as_it_is_configured() {
         std::fs::set_permissions(bin.join(name), PermissionsExt::from_mode(0o755)).unwrap();
     }
     let mut config = Config::of(&PROFILES[0]);
-    config.engines.stt = "voxtral-vllm".into();
-    config.engines.llm = "ollama".into();
-    config.engines.tts = "higgs-server".into();
+    config.engines.stt = vec!["voxtral-vllm".into()];
+    config.engines.llm = vec!["ollama".into()];
+    config.engines.tts = vec!["higgs-server".into()];
     // One of them is run by a command of the user's own.
     config.servers.voxtral_command = format!("vllm serve elsewhere --port {}", free_port());
     let own_port = config.servers.voxtral_command.rsplit(' ').next().unwrap().parse().unwrap();
@@ -346,6 +346,8 @@ async fn the_studio_starts_as_it_is_configured() {
         stt_context: 4096,
         tts_utilization: 0.3,
         tts_context: 4096,
+        tts_codec_utilization: 0.04,
+        sequences: 16,
     };
     let recipes = servers::recipes(&config, &place.path("env"), &shares, |_, model| model.to_owned());
     let supervisor = place.start(&recipes);

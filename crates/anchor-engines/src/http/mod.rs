@@ -223,8 +223,9 @@ impl Remote {
             if !status.is_success() {
                 return Err(fault::refused(self.engine, status, &body));
             }
-            serde_json::from_str(&body)
-                .map_err(|error| Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?")))
+            serde_json::from_str(&body).map_err(|error| {
+                Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?"))
+            })
         })
         .await
     }
