@@ -1,7 +1,8 @@
 //! The rehearsal before going live: every model loaded at once, a turn through each at the same time, and the memory they
 //! take compared with what was planned.
 
-use std::fmt;
+mod taken;
+
 use std::time::Duration;
 
 use anchor_core::audio::{AudioFrame, INPUT_RATE, OUTPUT_RATE, resample};
@@ -12,6 +13,8 @@ use anchor_core::engine::{
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout};
 
+pub use taken::{Taken, taken};
+
 /// What the voice says first; the recogniser listens to it.
 const QUESTION: &str = "What are the headlines tonight?";
 
@@ -20,10 +23,6 @@ const ANSWER: &str = "Good evening. This is a rehearsal, and all three models ar
 
 /// Longest that one stage may take. Far longer than a healthy one needs even on a processor.
 const STAGE_MAX: Duration = Duration::from_secs(60);
-
-/// A model may take this much more than planned before it is worth a warning: measurements include the driver's own
-/// rounding and the allocator's reserve.
-const TOLERANCE: f64 = 0.05;
 
 /// How one engine did.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,38 +42,6 @@ pub struct Took {
     pub all_ms: u64,
     /// What it gave, in a few words.
     pub gave: String,
-}
-
-/// Memory of one server, planned and measured.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Taken {
-    /// The server.
-    pub server: String,
-    /// What the plan gives it, in bytes.
-    pub planned: u64,
-    /// What it takes, in bytes; `None` where that cannot be told.
-    pub measured: Option<u64>,
-}
-
-impl Taken {
-    /// It takes so much more than planned that the plan cannot be relied on.
-    pub fn exceeds(&self) -> bool {
-        self.measured.is_some_and(|measured| measured as f64 > self.planned as f64 * (1.0 + TOLERANCE))
-    }
-}
-
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        write!(f, "{:8} planned {:6.2} GiB, ", self.server, gib(self.planned))?;
-        match self.measured {
-            None => write!(f, "not measured"),
-            Some(measured) => {
-                let share = 100.0 * measured as f64 / self.planned.max(1) as f64;
-                write!(f, "measured {:6.2} GiB ({share:.0} %)", gib(measured))
-            }
-        }
-    }
 }
 
 /// Has every engine work at the same time. The voice speaks once before, because the recogniser needs something to hear.
@@ -250,16 +217,5 @@ mod tests {
         assert_eq!(failed[1].1, "test failed: no");
         assert_eq!(failed[2], good[2]);
         assert_eq!(rehearse(Good, Good, Bad).await, [("tts", "test failed: no".to_owned())]);
-    }
-
-    #[test]
-    fn memory_is_compared_with_the_plan() {
-        let taken = |planned, measured| Taken { server: "higgs".into(), planned, measured };
-        let gib = |gib: f64| (gib * f64::from(1 << 30)) as u64;
-        insta::assert_snapshot!(taken(gib(12.5), Some(gib(11.25))), @"higgs    planned  12.50 GiB, measured  11.25 GiB (90 %)");
-        insta::assert_snapshot!(taken(gib(12.5), None), @"higgs    planned  12.50 GiB, not measured");
-        assert!(!taken(gib(12.5), Some(gib(13.0))).exceeds());
-        assert!(taken(gib(12.5), Some(gib(13.5))).exceeds());
-        assert!(!taken(gib(12.5), None).exceeds());
     }
 }
