@@ -9,10 +9,11 @@ const STEP_TOKENS: u64 = 8192;
 /// What Ollama may compute in one step, in tokens: the middle of the 512, 1,024 and 2,048 that it chooses from.
 const OLLAMA_STEP_TOKENS: u64 = 1024;
 
-/// What the recorded CUDA graphs of a model of three to four billion parameters hold, as vLLM's log tells it, rounded up.
+/// What the recorded CUDA graphs of a model of three to four billion parameters hold: an estimate.
 const GRAPHS: u64 = GIB / 2;
 
-/// What a process holds of the card before it does anything: CUDA's context and its libraries, 0.3 to 0.6 GiB.
+/// What a process holds of the card before it does anything: CUDA's context and its libraries. An estimate; 0.3 to 0.6
+/// GiB are usual.
 pub(super) const CONTEXT: u64 = GIB / 2;
 
 /// Copies of the logits that exist while a token is drawn: logits, sorted, probabilities, their sums.
