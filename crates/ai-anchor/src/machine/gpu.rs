@@ -63,6 +63,11 @@ pub enum GpuError {
          Restart this machine"
     )]
     Mismatch,
+    /// The driver cannot be asked for what is needed.
+    #[error(
+        "NVIDIA's driver is too old to be asked for memory. Install 550 or newer (on Ubuntu: sudo ubuntu-drivers install)"
+    )]
+    TooOld,
     /// The driver runs and has no GPU.
     #[error(
         "NVIDIA's driver runs and finds no GPU. See that the card has power and that lspci names it; \
@@ -88,6 +93,7 @@ impl From<NvmlError> for GpuError {
             NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => Self::NoLibrary,
             NvmlError::DriverNotLoaded => Self::NotLoaded,
             NvmlError::LibRmVersionMismatch => Self::Mismatch,
+            NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound => Self::TooOld,
             NvmlError::NotFound => Self::NoGpu,
             NvmlError::NoPermission | NvmlError::OperatingSystem => Self::NoPermission,
             NvmlError::GpuLost | NvmlError::ResetRequired | NvmlError::InsufficientPower => Self::Lost(error),
@@ -187,6 +193,7 @@ mod tests {
                 said(NvmlError::LibraryNotFound),
                 said(NvmlError::DriverNotLoaded),
                 said(NvmlError::LibRmVersionMismatch),
+                said(NvmlError::FunctionNotFound),
                 GpuError::NoGpu.to_string(),
                 said(NvmlError::NoPermission),
                 said(NvmlError::GpuLost),
@@ -197,6 +204,7 @@ mod tests {
             NVIDIA's driver is not installed here: its library libnvidia-ml.so.1 cannot be loaded. Install the driver (on Ubuntu: sudo ubuntu-drivers install), restart, and see that nvidia-smi answers; in a container, start it with --gpus all
             NVIDIA's driver is installed but not loaded. Load it with sudo modprobe nvidia, or restart this machine; with secure boot, its kernel module has to be signed
             NVIDIA's driver was updated and the old one still runs (driver and library versions differ). Restart this machine
+            NVIDIA's driver is too old to be asked for memory. Install 550 or newer (on Ubuntu: sudo ubuntu-drivers install)
             NVIDIA's driver runs and finds no GPU. See that the card has power and that lspci names it; in a container, start it with --gpus all
             this user may not ask NVIDIA's driver. See that /dev/nvidiactl can be read and written: ls -l /dev/nvidia*
             the GPU does not answer (device fell off the bus or has otherwise become inacessible). Restart this machine; if it comes again, look at its power and cooling

@@ -5,8 +5,8 @@ use strsim::jaro_winkler;
 use super::units::{GIB, MIB};
 use crate::machine::gpu::Gpu;
 
-/// Share of a card's memory that the driver keeps and CUDA does not show: between 0.7 and 1.4 percent on the cards of
-/// the table, so that `nvidia-smi` tells 49,140 MiB of an RTX A6000 and CUDA 48,676.
+/// Share of a card's memory that the driver keeps and CUDA does not show: about one percent, taken a little larger. It is
+/// an estimate, since it is not known before a program uses the card.
 const DRIVER_SHARE: f64 = 0.015;
 
 /// The smallest and the largest card that a size can stand for, in GiB.
@@ -139,8 +139,8 @@ mod tests {
     fn cards_are_known_by_name_and_by_size() {
         let card = Card::named("RTX6000-48gb").unwrap();
         assert_eq!((card.memory, card.bandwidth), (49_140 * MIB, Some(768 * GB)));
-        // What CUDA shows of it: 48,676 MiB were measured.
-        assert!(card.visible() < 48_676 * MIB && card.visible() > 48_000 * MIB);
+        // The driver keeps some of it, but not much.
+        assert!(card.visible() < 49_140 * MIB * 99 / 100 && card.visible() > 49_140 * MIB * 98 / 100);
         assert_eq!(Card::named("24gb").unwrap().memory, 24 * GIB);
         assert_eq!(Card::named(" 45 GiB").unwrap().memory, 45 * GIB);
         for key in KNOWN.iter().map(|known| known.key) {

@@ -5,9 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::header::{self, HeaderError, Tensors};
-use super::sizes::{
-    self, Cache, Codec, Encoder, HIGGS, HIGGS_CODEC, MISTRAL, Model, QUANTIZATIONS, Source, VOXTRAL, VOXTRAL_REALTIME,
-};
+use super::known::{self, HIGGS, HIGGS_CODEC, MISTRAL, QUANTIZATIONS, VOXTRAL, VOXTRAL_REALTIME};
+use super::sizes::{Cache, Codec, Encoder, Model, Source};
 use super::store::Store;
 
 /// Where Higgs may lie: under its name of today, that of its first year, and in a copy in another format.
@@ -71,10 +70,10 @@ impl Models {
     /// The known models, from the table alone.
     pub fn known() -> Self {
         Self {
-            stt: sizes::voxtral(),
+            stt: known::voxtral(),
             llm: QUANTIZATIONS.iter().map(|&(name, weights)| Quantized::known(name, weights)).collect(),
-            tts: sizes::higgs(),
-            codec: sizes::higgs_codec(),
+            tts: known::higgs(),
+            codec: known::higgs_codec(),
             notes: Vec::new(),
         }
     }
@@ -87,13 +86,13 @@ impl Models {
     pub fn find(folder: &Path, store: &Store, llm: &str, realtime: bool) -> Result<Self, ModelError> {
         let mut notes = Vec::new();
         let (repository, table) =
-            if realtime { (VOXTRAL_REALTIME, sizes::voxtral_realtime()) } else { (VOXTRAL, sizes::voxtral()) };
+            if realtime { (VOXTRAL_REALTIME, known::voxtral_realtime()) } else { (VOXTRAL, known::voxtral()) };
         Ok(Self {
             stt: first(folder, &[repository], &mut notes, |place| speech(place, &table, hearing_step)).unwrap_or(table),
             llm: language_models(store, llm, &mut notes)?,
-            tts: first(folder, HIGGS_FOLDERS, &mut notes, |place| speech(place, &sizes::higgs(), speaking_step))
-                .map_or_else(sizes::higgs, with_both_layers),
-            codec: first(folder, CODEC_FOLDERS, &mut notes, codec).unwrap_or_else(sizes::higgs_codec),
+            tts: first(folder, HIGGS_FOLDERS, &mut notes, |place| speech(place, &known::higgs(), speaking_step))
+                .map_or_else(known::higgs, with_both_layers),
+            codec: first(folder, CODEC_FOLDERS, &mut notes, codec).unwrap_or_else(known::higgs_codec),
             notes,
         })
     }
@@ -101,7 +100,7 @@ impl Models {
 
 impl Quantized {
     fn known(name: &str, weights: u64) -> Self {
-        Self { quantization: name.into(), model: sizes::mistral(name, weights) }
+        Self { quantization: name.into(), model: known::mistral(name, weights) }
     }
 }
 
@@ -205,7 +204,7 @@ fn with_both_layers(model: Model) -> Model {
 }
 
 fn codec(place: &Path) -> Result<Codec, HeaderError> {
-    let known = sizes::higgs_codec();
+    let table = known::higgs_codec();
     let file = place.join("config.json");
     let value = header::json(&file)?;
     let acoustic = Design { value: &value, file: &file }.inner("acoustic_model_config");
@@ -216,11 +215,11 @@ fn codec(place: &Path) -> Result<Codec, HeaderError> {
     let halvings = ratios.map_or(0, |ratios| ratios.len().min(63));
     let widest = acoustic.optional(&["decoder_hidden_size"], 1 << 16)?;
     Ok(Codec {
-        name: known.name,
+        name: table.name,
         source: Source::Files(place.display().to_string()),
         weights: codec_weights(place)?,
-        hop: hop.filter(|hop| (1..=1 << 16).contains(hop)).unwrap_or(known.hop),
-        channels: widest.map_or(known.channels, |widest| (widest >> halvings).max(1)),
+        hop: hop.filter(|hop| (1..=1 << 16).contains(hop)).unwrap_or(table.hop),
+        channels: widest.map_or(table.channels, |widest| (widest >> halvings).max(1)),
     })
 }
 

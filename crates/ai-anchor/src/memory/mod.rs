@@ -8,6 +8,9 @@ mod card;
 mod ceiling;
 mod files;
 mod header;
+mod known;
+mod ladder;
+mod parts;
 mod planner;
 mod refusal;
 mod report;
@@ -21,7 +24,8 @@ pub use card::{Card, UnknownCard};
 pub use ceiling::Ceiling;
 pub use files::{ModelError, Models, Quantized};
 pub use header::{Gguf, HeaderError, Tensors, Value};
-pub use planner::{Part, Plan, Rejected, Wishes, plan as plan_for};
+pub use parts::Part;
+pub use planner::{Plan, Rejected, Wishes, plan as plan_for};
 pub use refusal::{Reason, Refusal};
 pub(crate) use report::json;
 pub use sizes::{Cache, CacheType, Codec, Encoder, Model, Server, Source};
@@ -81,7 +85,7 @@ pub enum PlanError {
 /// If what is wanted does not fit, or the language model is not known.
 pub fn plan(config: &Config, card: &Card, wishes: &Wishes) -> Result<Plan, PlanError> {
     let realtime = chosen(config, EngineKind::Stt, "voxtral-realtime");
-    let llm = llm(config).unwrap_or_else(|| format!("{}:{USUAL_QUANTIZATION}", sizes::MISTRAL));
+    let llm = llm(config).unwrap_or_else(|| format!("{}:{USUAL_QUANTIZATION}", known::MISTRAL));
     let models = Models::find(&models::folder(config), &Store::of_process(), &llm, realtime)?;
     Ok(plan_for(card, &models, wishes)?)
 }
@@ -146,4 +150,67 @@ fn chosen(config: &Config, kind: EngineKind, engine: &str) -> bool {
 /// Name of the language model in Ollama, where the configuration says one.
 fn llm(config: &Config) -> Option<String> {
     config.options(EngineKind::Llm, "ollama").get("model").and_then(toml::Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PROFILES;
+
+    fn config(llm: Option<&str>) -> Config {
+        let mut config = Config::of(&PROFILES[0]);
+        // No folder that somebody may have filled.
+        config.models.path = "/nowhere".into();
+        if let Some(name) = llm {
+            let options = toml::Table::from_iter([("model".to_owned(), toml::Value::String(name.into()))]);
+            config.options.insert((EngineKind::Llm, "ollama".into()), options);
+        }
+        config
+    }
+
+    #[test]
+    fn wishes_are_what_is_configured() {
+        let mut config = config(None);
+        config.gpu.reserve_mb = 2048;
+        config.server.max_sessions = 4;
+        let wishes = Wishes::of(&config);
+        assert_eq!(wishes.servers, Server::ALL, "no engine with a server is chosen, so all are planned for");
+        assert_eq!((wishes.reserve, wishes.sequences), (2 * units::GIB, 4));
+        assert_eq!(wishes.quantization.as_deref(), Some("Q4_K_M"));
+        assert_eq!(Wishes::open(&config).quantization, None);
+
+        config.engines.llm = "ollama".into();
+        config.engines.stt = "voxtral-realtime".into();
+        assert_eq!(Wishes::of(&config).servers, [Server::Ollama, Server::Voxtral]);
+    }
+
+    #[test]
+    fn a_configured_language_model_is_planned_as_it_is() {
+        let known = config(Some(&format!("{}:Q6_K", known::MISTRAL)));
+        assert_eq!(Wishes::of(&known).quantization.as_deref(), Some("Q6_K"));
+        assert_eq!(Wishes::open(&known).quantization.as_deref(), Some("Q6_K"));
+        // Another model comes in one size, whatever its tag says.
+        assert_eq!(Wishes::of(&config(Some("qwen3:8b"))).quantization, None);
+    }
+
+    #[test]
+    fn the_configured_card_is_planned_for_unless_another_is_named() {
+        let mut config = config(None);
+        config.gpu.card = "24gb".into();
+        assert_eq!(card(&config, None).unwrap().memory, 24 * units::GIB);
+        assert_eq!(card(&config, Some("48gb")).unwrap().memory, 48 * units::GIB);
+        assert!(matches!(card(&config, Some("tpu")), Err(PlanError::Card(_))));
+    }
+
+    #[test]
+    fn the_plan_follows_the_configuration() {
+        let mut config = config(Some(&format!("{}:Q5_K_M", known::MISTRAL)));
+        config.engines.stt = "voxtral-realtime".into();
+        config.engines.llm = "ollama".into();
+        let card = Card::named("rtx6000-48gb").unwrap();
+        let plan = plan(&config, &card, &Wishes::of(&config)).unwrap();
+        assert_eq!(plan.quantization, "Q5_K_M");
+        assert_eq!(plan.parts.iter().map(|part| part.server).collect::<Vec<_>>(), [Server::Ollama, Server::Voxtral]);
+        assert!(plan.parts.iter().any(|part| part.model.contains("Realtime")));
+    }
 }

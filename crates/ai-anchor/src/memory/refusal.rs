@@ -2,7 +2,8 @@
 
 use super::card::Card;
 use super::files::Models;
-use super::planner::{Failure, Part, Wishes, available, choose};
+use super::parts::Part;
+use super::planner::{Failure, Wishes, available, choose};
 use super::sizes::Server;
 use super::units::{gb, thousands};
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::card::Card;
 use super::ceiling::Ceiling;
-use super::planner::{Part, Plan, available};
+use super::parts::{Part, total};
+use super::planner::{Plan, available};
 use super::refusal::{Reason, Refusal};
 use super::sizes::{Server, Source};
 use super::units::{GIB, gb, thousands};
@@ -183,7 +184,7 @@ impl Display for Table<'_> {
                 gb(part.planned)
             )?;
         }
-        writeln!(f, "{:8} {:>56}", "all", gb(super::planner::total(self.0)))
+        writeln!(f, "{:8} {:>56}", "all", gb(total(self.0)))
     }
 }
 

@@ -246,7 +246,7 @@ fn a_model_of_several_files_is_read_by_its_index() {
     // One of them gone: the table is taken, and the file named.
     fs::remove_file(place.0.path().join(format!("{folder}/model-00002-of-00002.safetensors"))).unwrap();
     let models = place.models(&format!("{LLM}:Q4_K_M")).unwrap();
-    assert_eq!(models.tts, sizes::higgs());
+    assert_eq!(models.tts, known::higgs());
     insta::assert_snapshot!(place.said(&models.notes.join("\n")), @"cannot read bosonai--higgs-tts-2-3b-base/model-00002-of-00002.safetensors: No such file or directory (os error 2)");
 }
 

@@ -30,7 +30,10 @@ fn refused(card: &str, wishes: &Wishes) -> String {
 
 #[test]
 fn a_card_of_48_gb_holds_the_studio_profile() {
-    insta::assert_snapshot!(planned("rtx6000-48gb", &wishes()), @"
+    let plan = planned("rtx6000-48gb", &wishes());
+    // What the documentation shows is what is printed.
+    assert!(include_str!("../../../../../docs/memory.md").contains(&plan.to_string()), "docs/memory.md is stale");
+    insta::assert_snapshot!(plan, @"
     RTX A6000: 51.5 GB (48.0 GiB), of which programs see 50.8; 1.1 kept free for others, 49.7 to share out
 
     in GB     weights  KV cache  activations  codec  context  planned
@@ -169,7 +172,7 @@ fn wishes_that_cannot_be_are_refused_by_name() {
       - choose one of F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q3_K_M, Q2_K
     ");
     insta::assert_snapshot!(with(|wishes| wishes.context = Some(65_536)), @"
-    a context of 65,536 tokens is too long for hf.co/bartowski/huihui-ai_Mistral-Small-24B-Instruct-2501-abliterated-GGUF:F16, which was made for 32,768.
+    a context of 65,536 tokens is too long for hf.co/bartowski/huihui-ai_Mistral-Small-24B-Instruct-2501-abliterated-GGUF, which was made for 32,768.
     What to change:
       - choose at most --context 32768
     ");
@@ -209,6 +212,16 @@ fn a_part_alone_fits_a_small_card() {
     assert_eq!(plan.planned_bytes("ollama"), sum);
 }
 
+#[test]
+fn a_plan_that_hardly_fits_says_so() {
+    let plan = planned("l40s-45gb", &wishes());
+    assert_eq!((plan.quantization.as_str(), plan.shares().llm_context), ("Q4_K_M", 8192));
+    insta::assert_snapshot!(plan.notes.join("\n"), @"only 0.7 GB are left, and the estimates may be wrong by more. If a server does not start, plan with --context 4096 --kv q8_0, or with a smaller --quantization");
+    // And what it proposes leaves more.
+    let smaller = Wishes { context: Some(4096), cache_type: Some(CacheType::Q8_0), ..wishes() };
+    assert!(planned("l40s-45gb", &smaller).spare() > plan.spare() + GIB / 2);
+}
+
 /// llama.cpp would leave layers to the processor, and say nothing of it.
 #[test]
 fn ollama_is_left_what_it_wants_free() {
@@ -220,7 +233,7 @@ fn ollama_is_left_what_it_wants_free() {
 
 #[test]
 fn the_recogniser_that_hears_while_one_speaks_has_a_plan_of_its_own() {
-    let models = Models { stt: crate::memory::sizes::voxtral_realtime(), ..Models::known() };
+    let models = Models { stt: crate::memory::known::voxtral_realtime(), ..Models::known() };
     let plan = plan(&Card::named("rtx6000-48gb").unwrap(), &models, &wishes()).unwrap();
     assert_eq!((plan.quantization.as_str(), plan.shares().llm_context), ("Q4_K_M", 8192));
     let part = plan.parts.iter().find(|part| part.server == Server::Voxtral).unwrap();
