@@ -7,6 +7,7 @@ use anchor_engines::slot::UnknownEngine;
 
 use crate::bench::caller::CallError;
 use crate::config::ConfigError;
+use crate::models::ModelError;
 use crate::on_air::RundownError;
 use crate::wav::WavError;
 
@@ -49,6 +50,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A model cannot be got, checked or removed. Exit code 2 if the command was given too little, 1 otherwise.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A benchmark's call to the anchor failed. Exit code 1.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -91,12 +95,14 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Model(ModelError::Unknown { .. } | ModelError::LicenceNotAccepted { .. }) => 2,
             Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
             Self::Config(error) if error.of_flags_alone() => 2,
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
             Self::Engine(_)
+            | Self::Model(_)
             | Self::Call(_)
             | Self::Wav { .. }
             | Self::File { .. }
