@@ -7,7 +7,8 @@ use anchor_engines::slot::UnknownEngine;
 
 use crate::bench::caller::CallError;
 use crate::config::ConfigError;
-use crate::memory::{ModelError, PlanError};
+use crate::memory::{self, PlanError};
+use crate::models::ModelError;
 use crate::on_air::RundownError;
 use crate::wav::WavError;
 
@@ -50,6 +51,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A model cannot be got, checked or removed. Exit code 2 if the command was given too little, 1 otherwise.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A benchmark's call to the anchor failed. Exit code 1.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -96,15 +100,17 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Model(ModelError::Unknown { .. } | ModelError::LicenceNotAccepted { .. }) => 2,
             Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
             Self::Config(error) if error.of_flags_alone() => 2,
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
             Self::Plan(PlanError::Refused(_) | PlanError::Gpu(_)) => 4,
-            Self::Plan(PlanError::Model(ModelError::File(_))) => 1,
+            Self::Plan(PlanError::Model(memory::ModelError::File(_))) => 1,
             Self::Plan(_) => 2,
             Self::Engine(_)
+            | Self::Model(_)
             | Self::Call(_)
             | Self::Wav { .. }
             | Self::File { .. }

@@ -16,6 +16,11 @@ impl Out {
         Self { json }
     }
 
+    /// Machines read it.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// One result: a line of JSON, or text.
     pub(crate) fn result(self, json: &impl Serialize, text: impl Display) -> io::Result<()> {
         let mut stdout = io::stdout().lock();

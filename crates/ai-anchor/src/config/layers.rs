@@ -281,8 +281,10 @@ impl File {
                 mistakes.push(Mistake { place, what: format!("{}: {what}", setting.key) });
             }
         }
-        if !config.rundown.path.is_empty() {
-            config.rundown.path = self.folder.join(&config.rundown.path).to_string_lossy().into_owned();
+        for path in [&mut config.rundown.path, &mut config.models.path, &mut config.models.offline] {
+            if !path.is_empty() {
+                *path = self.folder.join(&*path).to_string_lossy().into_owned();
+            }
         }
         config.options = self.options;
     }
@@ -367,6 +369,8 @@ mod tests {
         assert_eq!(read("[rundown]\npath = '/tonight.md'", &[], vec![]).unwrap().rundown.path, "/tonight.md");
         let from_outside = read("", &[("ANCHOR_RUNDOWN_PATH", "tonight.md")], vec![]).unwrap();
         assert_eq!(from_outside.rundown.path, "tonight.md");
+        let models = read("[models]\npath = 'weights'\noffline = '../disk'", &[], vec![]).unwrap().models;
+        assert_eq!((&*models.path, &*models.offline), ("studio/weights", "studio/../disk"));
     }
 
     #[test]

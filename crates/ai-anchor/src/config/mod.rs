@@ -153,6 +153,10 @@ pub struct RundownFile {
 pub struct Models {
     /// The folder; empty takes that of the user's own data.
     pub path: String,
+    /// Base address of Hugging Face, or of a mirror that answers like it.
+    pub mirror: String,
+    /// A folder to copy models from instead of asking the network; empty asks the network.
+    pub offline: String,
 }
 
 /// The model servers.
@@ -220,7 +224,7 @@ impl Config {
                 preload: true,
             },
             rundown: RundownFile { path: String::new() },
-            models: Models { path: String::new() },
+            models: Models { path: String::new(), mirror: "https://huggingface.co".into(), offline: String::new() },
             servers: Servers {
                 start: true,
                 ollama_command: String::new(),

@@ -61,6 +61,8 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     engines.preload; "Load the engines at the start rather than when they are first used.";
     rundown.path; "The stories, as a Markdown file; a relative path counts from this file. Empty takes the sample.";
     models.path; "The folder of downloaded models. Empty takes ~/.local/share/ai-anchor/models.";
+    models.mirror, address; "Where models are downloaded from: Hugging Face, or a mirror that answers like it.";
+    models.offline; "A folder to copy models from; the network is not asked then. Empty downloads them.";
     servers.start; "Start the model servers that the engines need, unless they run already.";
     servers.ollama_command; "Command line that runs Ollama, for /bin/sh. Empty takes the one that `ai-anchor setup` installs.";
     servers.ollama_lazy; "Start Ollama when it is first used rather than with the program.";
@@ -168,6 +170,15 @@ fn expected(what: &str, got: &Value) -> String {
 
 fn some(text: &impl AsRef<str>) -> Result<(), String> {
     if text.as_ref().trim().is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
+}
+
+fn address(text: &String) -> Result<(), String> {
+    let base = reqwest::Url::parse(text).ok();
+    if base.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        Ok(())
+    } else {
+        Err(format!("it must be an address such as https://huggingface.co, not {text:?}"))
+    }
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(range: RangeInclusive<T>) -> impl Fn(&T) -> Result<(), String> {
