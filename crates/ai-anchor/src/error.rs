@@ -54,6 +54,9 @@ pub enum Error {
     /// A model cannot be got, checked or removed. Exit code 2 if the command was given too little, 1 otherwise.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The rehearsal showed what has to be mended first; it was told as the result. Exit code 1.
+    #[error("the anchor is not ready to go live; what is wrong stands above")]
+    NotReady,
     /// A benchmark's call to the anchor failed. Exit code 1.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -111,6 +114,7 @@ impl Error {
             Self::Plan(_) => 2,
             Self::Engine(_)
             | Self::Model(_)
+            | Self::NotReady
             | Self::Call(_)
             | Self::Wav { .. }
             | Self::File { .. }

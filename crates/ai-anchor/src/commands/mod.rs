@@ -6,6 +6,8 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod engines;
+mod load_check;
+mod model_servers;
 pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod rundown;

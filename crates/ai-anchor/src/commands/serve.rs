@@ -3,27 +3,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anchor_core::engine::{EngineState, EngineStatus, Notice, NoticeKind, Voice};
+use anchor_core::engine::{EngineState, EngineStatus, Voice};
 use anchor_core::rundown::OnAir;
 use anchor_server::App;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::model_servers::{self, asked_to_stop};
 use crate::cli::Context;
 use crate::config::{Config, ConfigError, Flag, Mistake};
 use crate::engines::Crew;
 use crate::error::Error;
-use crate::memory::{self, Wishes};
-use crate::servers::{self, ServerState, ServerStatus, Supervisor};
-use crate::{models, on_air};
+use crate::on_air;
 
 /// Ports looked at for one to suggest, where the one asked for is taken.
 const SUGGESTIONS: u16 = 50;
-
-/// How often the progress of a model server that starts is told, in seconds.
-const TELL_EVERY: u64 = 15;
 
 /// Put the anchor on air: serve the studio page and conversations
 #[derive(clap::Args)]
@@ -48,10 +43,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     };
     let stories = on_air::count(&rundown.borrow().rundown);
     let (listener, address) = listen(&config).await?;
-    let shutdown = shutdown().map_err(|source| Error::System { what: "to tell when to stop", source })?;
+    let shutdown = asked_to_stop().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
     let crew = Arc::new(Crew::of(&config, &rundown)?);
-    let supervisor = start_servers(&config, &crew)?;
+    let supervisor = model_servers::start(&config, &crew)?;
     let app = load(&crew, config.clone(), rundown).await?;
     check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();
@@ -62,84 +57,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     context.out.result(&json, greeting(&config, address, &engines, &stories))?;
     let served = anchor_server::serve(listener, app, shutdown).await;
     if let Some(supervisor) = supervisor {
-        stop_servers(supervisor).await;
+        model_servers::stop(supervisor).await;
     }
     Ok(served?)
-}
-
-/// Starts the model servers that the engines need, in the background: until they are up, the engines that need none
-/// answer.
-fn start_servers(config: &Config, crew: &Arc<Crew>) -> Result<Option<Supervisor>, Error> {
-    let files = |_, model: &str| {
-        let folder = models::folder(config).join(model.replace('/', "--"));
-        if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
-    };
-    if !config.servers.start || servers::needed(config, files).is_empty() {
-        return Ok(None);
-    }
-    let planned = memory::card(config, None).and_then(|card| memory::plan(config, &card, &Wishes::of(config)));
-    let plan = match planned {
-        Ok(plan) => plan,
-        // Servers whose models do not fit would only keep each other from starting. The programme goes on with what there is.
-        Err(error) => {
-            let text = format!("The model servers are not started: {error}");
-            tell_line(&text);
-            crew.notify(Notice { what: NoticeKind::ServerGivenUp, about: "model servers".into(), text });
-            return Ok(None);
-        }
-    };
-    let recipes = servers::recipes(config, &models::data_folder().join("env"), &plan.shares(), files);
-    let notices = {
-        let crew = Arc::downgrade(crew);
-        Arc::new(move |notice: Notice| {
-            if let Some(crew) = crew.upgrade() {
-                crew.notify(notice);
-            }
-        })
-    };
-    let supervisor = Supervisor::start(recipes, notices)
-        .map_err(|error| Error::System { what: "to ask the model servers", source: std::io::Error::other(error) })?;
-    tokio::spawn(tell(supervisor.status()));
-    Ok(Some(supervisor))
-}
-
-/// Stops them. Who asks a second time does not want to wait.
-async fn stop_servers(supervisor: Supervisor) {
-    match shutdown() {
-        Ok(again) => tokio::select! {
-            () = supervisor.shutdown() => {}
-            () = again => {}
-        },
-        Err(_) => supervisor.shutdown().await,
-    }
-}
-
-/// Says something to the person who watches.
-#[allow(clippy::print_stderr, reason = "progress is for the person who watches")]
-fn tell_line(text: &str) {
-    eprintln!("{text}");
-}
-
-/// Tells on standard error how the model servers come up.
-async fn tell(mut status: watch::Receiver<Vec<ServerStatus>>) {
-    let mut told: Vec<Option<String>> = Vec::new();
-    loop {
-        let now = status.borrow_and_update().clone();
-        told.resize(now.len(), None);
-        for (server, told) in now.iter().zip(&mut told) {
-            let key = match &server.state {
-                ServerState::Starting { seconds, .. } => format!("starting {}", seconds / TELL_EVERY),
-                state => state.to_string(),
-            };
-            if told.as_ref() != Some(&key) {
-                tell_line(&format!("  {:8} {}", server.name, server.state));
-                *told = Some(key);
-            }
-        }
-        if status.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
@@ -190,19 +110,6 @@ async fn check_voice(config: &Config, voices: &[Voice], crew: &Arc<Crew>) -> Res
         several => format!("none of {} has the voice '{voice}'. There is: {known}", several.join(", ")),
     };
     Err(ConfigError::Mistakes(vec![Mistake { place: "anchor.voice".into(), what }]))
-}
-
-/// Completes when the program is asked to stop: by Ctrl-C, or by whoever supervises it.
-fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        tracing::info!("asked to stop");
-    })
 }
 
 fn greeting(config: &Config, address: SocketAddr, engines: &[EngineStatus], stories: &str) -> String {

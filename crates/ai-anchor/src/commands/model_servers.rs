@@ -1,0 +1,110 @@
+//! What commands that need the model servers share: starting them by the plan, telling how they come up, stopping them.
+
+use std::sync::Arc;
+
+use anchor_core::engine::{Notice, NoticeKind};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::engines::Crew;
+use crate::error::Error;
+use crate::memory::{self, Plan, PlanError, Wishes};
+use crate::models;
+use crate::servers::{self, ServerState, ServerStatus, Supervisor};
+
+/// How often the progress of a model server that starts is told, in seconds.
+const TELL_EVERY: u64 = 15;
+
+/// Starts the model servers that the engines need, in the background: until they are up, the engines that need none
+/// answer.
+pub(crate) fn start(config: &Config, crew: &Arc<Crew>) -> Result<Option<Supervisor>, Error> {
+    let files = |_, model: &str| {
+        let folder = models::folder(config).join(model.replace('/', "--"));
+        if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
+    };
+    if !config.servers.start || servers::needed(config, files).is_empty() {
+        return Ok(None);
+    }
+    let plan = match plan(config) {
+        Ok(plan) => plan,
+        // Servers whose models do not fit would only keep each other from starting. The programme goes on with what there is.
+        Err(error) => {
+            let text = format!("The model servers are not started: {error}");
+            tell(&text);
+            crew.notify(Notice { what: NoticeKind::ServerGivenUp, about: "model servers".into(), text });
+            return Ok(None);
+        }
+    };
+    let recipes = servers::recipes(config, &models::data_folder().join("env"), &plan.shares(), files);
+    let notices = {
+        let crew = Arc::downgrade(crew);
+        Arc::new(move |notice: Notice| {
+            if let Some(crew) = crew.upgrade() {
+                crew.notify(notice);
+            }
+        })
+    };
+    let supervisor = Supervisor::start(recipes, notices)
+        .map_err(|error| Error::System { what: "to ask the model servers", source: std::io::Error::other(error) })?;
+    tokio::spawn(tell_progress(supervisor.status()));
+    Ok(Some(supervisor))
+}
+
+/// The plan for the card of this machine and the engines of the configuration.
+pub(crate) fn plan(config: &Config) -> Result<Plan, PlanError> {
+    let card = memory::card(config, None)?;
+    memory::plan(config, &card, &Wishes::of(config))
+}
+
+/// Stops them. Who asks a second time does not want to wait.
+pub(crate) async fn stop(supervisor: Supervisor) {
+    match asked_to_stop() {
+        Ok(again) => tokio::select! {
+            () = supervisor.shutdown() => {}
+            () = again => {}
+        },
+        Err(_) => supervisor.shutdown().await,
+    }
+}
+
+/// Says something to the person who watches.
+#[allow(clippy::print_stderr, reason = "progress is for the person who watches")]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Tells on standard error how the model servers come up.
+async fn tell_progress(mut status: watch::Receiver<Vec<ServerStatus>>) {
+    let mut told: Vec<Option<String>> = Vec::new();
+    loop {
+        let now = status.borrow_and_update().clone();
+        told.resize(now.len(), None);
+        for (server, told) in now.iter().zip(&mut told) {
+            let key = match &server.state {
+                ServerState::Starting { seconds, .. } => format!("starting {}", seconds / TELL_EVERY),
+                state => state.to_string(),
+            };
+            if told.as_ref() != Some(&key) {
+                tell(&format!("  {:8} {}", server.name, server.state));
+                *told = Some(key);
+            }
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Completes when the program is asked to stop: by Ctrl-C, or by whoever supervises it.
+pub(crate) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    })
+}
