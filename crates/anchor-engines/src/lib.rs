@@ -22,6 +22,7 @@ pub mod slot;
 pub mod stt;
 pub mod tts;
 pub mod vad;
+mod wav;
 
 /// One line of a table: an engine, what it needs, and how to load it.
 pub struct Entry<E: ?Sized + 'static> {
@@ -56,7 +57,8 @@ pub struct LoadContext {
 }
 
 /// The recognisers.
-pub static STT: &[Entry<dyn Stt>] = &[stt::pocketsphinx::ENTRY];
+pub static STT: &[Entry<dyn Stt>] =
+    &[stt::pocketsphinx::ENTRY, stt::voxtral::vllm::ENTRY, stt::voxtral::realtime::ENTRY];
 
 /// The language models.
 pub static LLM: &[Entry<dyn Llm>] = &[llm::desk::ENTRY];

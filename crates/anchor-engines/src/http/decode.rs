@@ -86,11 +86,15 @@ impl Sse {
     }
 }
 
-/// What a line of data holds; `None` for comments and other fields. A bare line of JSON is data, too: servers that fail in
-/// the middle send one.
+/// What a line of data holds; `None` for comments and other fields. Servers that fail in the middle send a bare line of
+/// JSON, or a field of their own called `error` (llama.cpp's server did): both are data, too.
 fn data(line: &str) -> Option<String> {
-    match line.strip_prefix("data:") {
-        Some(data) => Some(data.trim().to_owned()),
+    if let Some(data) = line.strip_prefix("data:") {
+        return Some(data.trim().to_owned());
+    }
+    match line.strip_prefix("error:").map(str::trim) {
+        Some(error) if error.starts_with('{') => Some(format!("{{\"error\":{error}}}")),
+        Some(error) => Some(serde_json::json!({ "error": error }).to_string()),
         None => line.starts_with('{').then(|| line.to_owned()),
     }
 }
@@ -124,6 +128,8 @@ mod tests {
         assert_eq!(events.push(text).unwrap(), ["{\"a\":1}", "two", "{\"error\":\"oh\"}"]);
         assert_eq!(events.finish().as_deref(), Some("[DONE]"));
         assert_eq!(events.finish(), None);
+        let errors = events.push(b"error: {\"message\":\"full\"}\nerror: gone\n").unwrap();
+        assert_eq!(errors, [r#"{"error":{"message":"full"}}"#, r#"{"error":"gone"}"#]);
     }
 
     #[test]

@@ -13,12 +13,13 @@ mod pool;
 use std::time::Duration;
 
 use anchor_core::engine::EngineError;
+use reqwest::header::HeaderValue;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use decode::{Decode, Lines, Sse, cut_short, error_in, unreadable};
-pub(crate) use fault::{Fault, message};
+pub(crate) use fault::{Fault, message, refused};
 pub(crate) use options::{Defaults, Secret, parse};
 use pool::{Lease, Pool};
 
@@ -30,10 +31,13 @@ const ERROR_MAX: usize = 16 * 1024;
 /// Longest answer of a question about the server's state, such as its list of models.
 const STATE_MAX: usize = 4 * 1024 * 1024;
 
+/// How long the end of an answer is waited for whose last event has come.
+const END: Duration = Duration::from_millis(20);
+
 /// How long each stage of an exchange may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// Sending the request to the first piece of the answer, the connection included.
+    /// Sending the request to the first event of the answer, the connection included.
     pub(crate) first: Duration,
     /// One piece of the answer to the next.
     pub(crate) between: Duration,
@@ -74,6 +78,28 @@ impl Target<'_> {
     }
 }
 
+/// What an endpoint answered to a small request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// The body, as text.
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// The answer, unless it has an error status.
+    pub(crate) fn checked(self, engine: &'static str) -> Result<Self, Fault> {
+        if self.status.is_success() { Ok(self) } else { Err(fault::refused(engine, self.status, &self.body)) }
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_str(&self.body)
+            .map_err(|error| Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?")))
+    }
+}
+
 impl Remote {
     fn new(engine: &'static str, options: options::RemoteOptions) -> Result<Self, EngineError> {
         let patience = Patience {
@@ -102,6 +128,23 @@ impl Remote {
     /// The addresses as people write them, for messages.
     pub(crate) fn addresses(&self) -> String {
         self.pool.addresses()
+    }
+
+    /// The header that shows the key, for connections that are no requests.
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.key.as_ref()?.reveal())).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// How many endpoints there are.
+    pub(crate) fn endpoints(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// The address of one endpoint.
+    pub(crate) fn address(&self, endpoint: usize) -> &str {
+        self.pool.base(endpoint)
     }
 
     /// The address the next request would go to.
@@ -156,7 +199,7 @@ impl Remote {
     ) -> Result<(), Fault> {
         let mut deadline = Instant::now() + self.patience.first;
         let late = || Fault::Broken(format!("nothing came within {} ms", self.patience.first.as_millis()));
-        let request = build(&self.target(lease));
+        let request = build(&self.target(lease.base()));
         let mut response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Fault::transport(&error)),
@@ -180,7 +223,6 @@ impl Remote {
                 }
                 Err(_) => return Err(late()),
             };
-            begun = true;
             let outcome = match &piece {
                 Some(bytes) => decoder.push(bytes, &mut events),
                 None => decoder.finish(&mut events),
@@ -188,13 +230,22 @@ impl Remote {
             // What was read before a fault is given out all the same: it is part of the answer.
             for event in events.drain(..) {
                 out.give(event).await.map_err(Fault::Final)?;
+                begun = true;
             }
             outcome?;
-            if piece.is_none() || decoder.is_complete() {
+            if piece.is_none() {
                 return Ok(());
             }
-            // The listener's own pace does not count.
-            deadline = Instant::now() + self.patience.between;
+            if decoder.is_complete() {
+                // The connection can be used again only once the end of the body was read, which is about to come.
+                let _ = timeout(END, response.chunk()).await;
+                return Ok(());
+            }
+            // What comes before the first event (a role, a comment that keeps the connection alive) answers nobody. Later
+            // on, the listener's own pace does not count.
+            if begun {
+                deadline = Instant::now() + self.patience.between;
+            }
         }
     }
 
@@ -205,12 +256,11 @@ impl Remote {
 
     /// Whether a server is there and at work: it answers a GET of `path`, if only by saying that it has no such page.
     pub(crate) async fn answers(&self, path: &str) -> Result<(), EngineError> {
-        self.ask(async |lease| {
-            let (status, body) = self.answer_of(lease, &|target| target.get(path)).await?;
-            let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            if status.is_success() || absent { Ok(()) } else { Err(fault::refused(self.engine, status, &body)) }
-        })
-        .await
+        let judge = |reply: Reply| match reply.status {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+            _ => reply.checked(self.engine).map(drop),
+        };
+        self.ask(|target| target.get(path), judge).await
     }
 
     /// The JSON answer to a small request, from the least busy endpoint that answers.
@@ -218,24 +268,20 @@ impl Remote {
         &self,
         build: impl Fn(&Target<'_>) -> RequestBuilder,
     ) -> Result<T, EngineError> {
-        self.ask(async |lease| {
-            let (status, body) = self.answer_of(lease, &build).await?;
-            if !status.is_success() {
-                return Err(fault::refused(self.engine, status, &body));
-            }
-            serde_json::from_str(&body).map_err(|error| {
-                Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?"))
-            })
-        })
-        .await
+        self.ask(build, |reply| reply.checked(self.engine)?.json()).await
     }
 
-    /// Puts a small question to the endpoints in turn, until one answers.
-    async fn ask<T>(&self, question: impl AsyncFn(&Lease<'_>) -> Result<T, Fault>) -> Result<T, EngineError> {
+    /// Puts a small question to the endpoints in turn, until one gives an answer that `judge` takes.
+    async fn ask<T>(
+        &self,
+        build: impl Fn(&Target<'_>) -> RequestBuilder,
+        judge: impl Fn(Reply) -> Result<T, Fault>,
+    ) -> Result<T, EngineError> {
         let mut tried = Vec::new();
         loop {
             let mut lease = self.pool.take(&tried);
-            match question(&lease).await {
+            let reply = self.reply(build(&self.target(lease.base())), self.patience.first).await;
+            match reply.and_then(&judge) {
                 Ok(value) => {
                     lease.succeeded();
                     return Ok(value);
@@ -252,21 +298,28 @@ impl Remote {
         }
     }
 
-    async fn answer_of(
+    /// What one endpoint answers to a small request, whatever the others do. `wait` is for the whole answer.
+    pub(crate) async fn reply_at(
         &self,
-        lease: &Lease<'_>,
-        build: &impl Fn(&Target<'_>) -> RequestBuilder,
-    ) -> Result<(StatusCode, String), Fault> {
-        let deadline = Instant::now() + self.patience.first;
-        let late = || Fault::Broken(format!("nothing came within {} ms", self.patience.first.as_millis()));
-        let sent = timeout_at(deadline, build(&self.target(lease)).send()).await.map_err(|_| late())?;
-        let mut response = sent.map_err(|error| Fault::transport(&error))?;
-        let body = bounded_text(&mut response, deadline, STATE_MAX).await.ok_or_else(late)?;
-        Ok((response.status(), body))
+        endpoint: usize,
+        wait: Duration,
+        build: impl FnOnce(&Target<'_>) -> RequestBuilder,
+    ) -> Result<Reply, Fault> {
+        self.reply(build(&self.target(self.pool.base(endpoint))), wait).await
     }
 
-    fn target<'a>(&'a self, lease: &'a Lease<'_>) -> Target<'a> {
-        Target { client: &self.client, base: lease.base(), key: self.key.as_ref() }
+    async fn reply(&self, request: RequestBuilder, wait: Duration) -> Result<Reply, Fault> {
+        let deadline = Instant::now() + wait;
+        let late = || Fault::Broken(format!("nothing came within {} ms", wait.as_millis()));
+        let sent = timeout_at(deadline, request.send()).await.map_err(|_| late())?;
+        let mut response = sent.map_err(|error| Fault::transport(&error))?;
+        let status = response.status();
+        let body = bounded_text(&mut response, deadline, STATE_MAX).await.ok_or_else(late)?;
+        Ok(Reply { status, body })
+    }
+
+    fn target<'a>(&'a self, base: &'a str) -> Target<'a> {
+        Target { client: &self.client, base, key: self.key.as_ref() }
     }
 
     /// The engine broke while working.

@@ -16,9 +16,9 @@ use crate::options;
 pub(crate) struct Defaults {
     /// Where such a server listens if nobody has told it otherwise.
     pub(crate) url: &'static str,
-    /// How long the first piece of an answer may take.
+    /// How long the first event of an answer may take.
     pub(crate) first_ms: u64,
-    /// How long the next piece may take.
+    /// How long the next piece may take after it.
     pub(crate) between_ms: u64,
 }
 

@@ -34,6 +34,10 @@ impl Pool {
         self.0.len()
     }
 
+    pub(super) fn base(&self, index: usize) -> &str {
+        &self.0[index].base
+    }
+
     pub(super) fn addresses(&self) -> String {
         self.0.iter().map(|endpoint| endpoint.base.as_str()).collect::<Vec<_>>().join(", ")
     }

@@ -1,3 +1,4 @@
 //! The speech recognisers.
 
 pub mod pocketsphinx;
+pub mod voxtral;

@@ -1,0 +1,223 @@
+//! One transcription: the request to `/v1/audio/transcriptions`, and how its answer is read.
+//!
+//! Source: `vllm/entrypoints/speech_to_text/transcription/protocol.py` of github.com/vllm-project/vllm, and the OpenAI API
+//! reference, "Create transcription".
+
+use anchor_core::engine::{EngineError, SttEvent};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::multipart::{Form, Part};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+
+use crate::http::{Decode, Fault, Sse, Target, cut_short, error_in, message, unreadable};
+
+/// Longest text of one turn. Two minutes of fast speech have 3 kB; a model that writes more is in a loop.
+const TEXT_MAX: usize = 64 * 1024;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// The sound as a WAV file.
+    pub(super) wav: Bytes,
+    /// The model.
+    pub(super) model: String,
+    /// ISO 639-1 code of the language; `None` lets the model find out.
+    pub(super) language: Option<String>,
+    /// Words to expect.
+    pub(super) prompt: Option<String>,
+}
+
+impl Request {
+    /// The request for one endpoint. The answer comes as server-sent events where the server can do that.
+    pub(super) fn build(&self, target: &Target<'_>) -> RequestBuilder {
+        let length = self.wav.len() as u64;
+        let file = Part::stream_with_length(self.wav.clone(), length).file_name("turn.wav");
+        // The part's type is only a hint; servers look into the file.
+        let file = file.mime_str("audio/wav").unwrap_or_else(|_| Part::bytes(self.wav.to_vec()).file_name("turn.wav"));
+        let mut form = Form::new()
+            .part("file", file)
+            .text("model", self.model.clone())
+            .text("response_format", "json")
+            .text("temperature", "0")
+            .text("stream", "true");
+        if let Some(language) = &self.language {
+            form = form.text("language", language.clone());
+        }
+        if let Some(prompt) = &self.prompt {
+            form = form.text("prompt", prompt.clone());
+        }
+        target.post("/v1/audio/transcriptions").multipart(form)
+    }
+}
+
+/// Reads the answer, events or one JSON object. Gives the text so far after every piece, and the whole at the end.
+pub(super) struct Answer {
+    engine: &'static str,
+    model: String,
+    text: String,
+    done: bool,
+    form: AnswerForm,
+}
+
+enum AnswerForm {
+    Events(Sse),
+    Json(Vec<u8>),
+}
+
+impl Answer {
+    pub(super) fn new(engine: &'static str, model: &str) -> Self {
+        let form = AnswerForm::Events(Sse::default());
+        Self { engine, model: model.to_owned(), text: String::new(), done: false, form }
+    }
+
+    fn take(&mut self, data: &str, events: &mut Vec<SttEvent>) -> Result<(), Fault> {
+        if data == "[DONE]" {
+            self.done = true;
+            events.push(SttEvent::Final(self.text.trim().to_owned()));
+            return Ok(());
+        }
+        let event: Value = serde_json::from_str(data).map_err(|error| unreadable(self.engine, error))?;
+        if let Some(reason) = error_in(&event) {
+            return Err(Fault::Broken(reason));
+        }
+        let delta = event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
+        if !delta.is_empty() {
+            self.add(delta)?;
+            events.push(SttEvent::Partial(self.text.trim().to_owned()));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), Fault> {
+        self.text.push_str(text);
+        if self.text.len() <= TEXT_MAX {
+            return Ok(());
+        }
+        let reason = "it wrote far more than anybody can have said".into();
+        Err(Fault::Final(EngineError::Failed { engine: self.engine, reason }))
+    }
+}
+
+impl Decode for Answer {
+    type Event = SttEvent;
+
+    fn begin(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.starts_with("application/json") {
+            self.form = AnswerForm::Json(Vec::new());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<SttEvent>) -> Result<(), Fault> {
+        match &mut self.form {
+            AnswerForm::Json(body) => {
+                body.extend_from_slice(bytes);
+                if body.len() > 2 * TEXT_MAX {
+                    return Err(unreadable(self.engine, "it is too long"));
+                }
+                Ok(())
+            }
+            AnswerForm::Events(sse) => {
+                let data = sse.push(bytes)?;
+                data.iter().try_for_each(|data| self.take(data, events))
+            }
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<SttEvent>) -> Result<(), Fault> {
+        match &mut self.form {
+            AnswerForm::Json(body) => {
+                let value: Value = serde_json::from_slice(body).map_err(|_| cut_short())?;
+                if let Some(reason) = error_in(&value) {
+                    return Err(Fault::Broken(reason));
+                }
+                let text = value["text"].as_str().ok_or_else(|| unreadable(self.engine, "there is no text in it"))?;
+                events.push(SttEvent::Final(text.trim().to_owned()));
+                self.done = true;
+                Ok(())
+            }
+            AnswerForm::Events(sse) => {
+                if let Some(data) = sse.finish() {
+                    self.take(&data, events)?;
+                }
+                if self.done { Ok(()) } else { Err(cut_short()) }
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.done
+    }
+
+    fn refused(&self, engine: &'static str, status: StatusCode, body: &str) -> Fault {
+        if status != StatusCode::NOT_FOUND {
+            return crate::http::refused(engine, status, body);
+        }
+        let said = message(body).map_or_else(String::new, |said| format!(" ({said})"));
+        Fault::Final(EngineError::Unavailable {
+            engine,
+            reason: format!("the server has no transcription by the model {}{said}", self.model),
+            remedy: format!("Start a server of that model, or set `url` and `model` in the options of {engine}."),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&str], json: bool) -> (Vec<SttEvent>, Result<(), Fault>) {
+        let mut answer = Answer::new("test", "m");
+        let mut headers = HeaderMap::new();
+        let kind = if json { "application/json" } else { "text/event-stream; charset=utf-8" };
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        answer.begin(&headers).unwrap();
+        let mut events = Vec::new();
+        for piece in pieces {
+            if let Err(fault) = answer.push(piece.as_bytes(), &mut events) {
+                return (events, Err(fault));
+            }
+        }
+        let outcome = answer.finish(&mut events);
+        (events, outcome)
+    }
+
+    fn delta(text: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n")
+    }
+
+    #[test]
+    fn events_grow_into_the_whole() {
+        let text = [delta(" What"), delta(" is"), delta(""), "data: [DONE]\n\n".into()].concat();
+        let (left, right) = text.split_at(37);
+        let (events, outcome) = read(&[left, right], false);
+        assert!(outcome.is_ok());
+        let partial = |text: &str| SttEvent::Partial(text.into());
+        assert_eq!(events, [partial("What"), partial("What is"), SttEvent::Final("What is".into())]);
+    }
+
+    #[test]
+    fn one_object_is_understood_too() {
+        let (events, outcome) = read(&["{\"text\":\" Good ", "evening. \",\"usage\":{\"seconds\":2}}"], true);
+        assert!(outcome.is_ok());
+        assert_eq!(events, [SttEvent::Final("Good evening.".into())]);
+        assert!(matches!(read(&["{\"text\":\"Good"], true).1, Err(Fault::Broken(_))));
+    }
+
+    #[test]
+    fn an_answer_without_an_end_or_with_an_error_is_none() {
+        assert!(matches!(read(&[&delta("What")], false).1, Err(Fault::Broken(_))));
+        let (events, outcome) = read(&[&delta("What"), "data: {\"error\":{\"message\":\"out of memory\"}}\n\n"], false);
+        assert_eq!(events.len(), 1);
+        assert!(matches!(outcome, Err(Fault::Broken(reason)) if reason == "out of memory"));
+        assert!(matches!(read(&["data: {half\n\n"], false).1, Err(Fault::Final(_))));
+    }
+
+    #[test]
+    fn a_model_in_a_loop_is_stopped() {
+        let outcome = read(&[&delta(&"na ".repeat(TEXT_MAX / 3 + 1))], false).1;
+        assert!(matches!(outcome, Err(Fault::Final(_))));
+    }
+}
