@@ -7,6 +7,7 @@
 )]
 
 mod behaviour;
+mod chain;
 mod desk;
 mod stt;
 mod tts;
