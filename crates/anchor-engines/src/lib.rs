@@ -10,6 +10,7 @@ use anchor_core::rundown::OnAir;
 use tokio::sync::watch;
 
 pub mod blocking;
+mod board;
 pub mod breaker;
 pub mod chain;
 mod generate;

@@ -1,28 +1,27 @@
-//! Slots: engines that load when they are first used, and a board that shows how they are.
+//! Slots: engines that load when they are first used.
 //!
 //! A slot is an engine itself, so nobody behind it knows whether loading takes a millisecond or a minute, and an engine
 //! that cannot be loaded is an error of the call that needed it, not the end of the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anchor_core::engine::{
-    AudioInput, EngineError, EngineKind, EngineState, EngineStatus, EventStream, Later, Llm, LlmEvent, LlmRequest,
-    Notice, Notices, Stt, SttEvent, SttRequest, TextInput, Tts, TtsEvent, TtsRequest, VadModel, Voice,
+    AudioInput, EngineError, EngineKind, EngineState, EventStream, Later, Llm, LlmEvent, LlmRequest, Stt, SttEvent,
+    SttRequest, TextInput, Tts, TtsEvent, TtsRequest, VadModel, Voice,
 };
 use futures::{FutureExt, StreamExt};
-use tokio::sync::watch;
 
+use crate::board::Light;
 use crate::{Entry, LLM, LoadContext, STT, TTS, VAD};
+
+pub use crate::board::Board;
 
 /// An engine that could not be loaded is tried again after this pause: rare enough that many who want it at once do not
 /// eat the processor. It is shorter than the shortest pause of a chain's breaker, so that whoever the chain sends to look
 /// whether the engine works really loads it; how often that is, the breaker decides.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// Notices kept for whoever comes later: more than an operator reads, and as many as a bad hour has.
-const NOTICES_KEPT: usize = 50;
 
 /// A kind of engine and its table.
 pub trait Kind: Send + Sync + 'static {
@@ -114,36 +113,11 @@ pub fn find<E: Kind + ?Sized>(name: &str) -> Result<&'static Entry<E>, UnknownEn
     })
 }
 
-/// How the engines of an anchor are and what happened to them, for everybody who wants to know. Clones are the same
-/// board.
-#[derive(Clone)]
-pub struct Board {
-    rows: watch::Sender<Vec<EngineStatus>>,
-    notices: watch::Sender<Notices>,
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self { rows: watch::Sender::new(Vec::new()), notices: watch::Sender::default() }
-    }
-}
-
 impl Board {
     /// Puts an engine on the board.
     pub fn slot<E: Kind + ?Sized>(&self, entry: &'static Entry<E>, context: LoadContext) -> Slot<E> {
-        let mut row = 0;
-        self.rows.send_modify(|rows| {
-            row = rows.len();
-            let name = entry.name.into();
-            rows.push(EngineStatus { kind: E::KIND, name, state: EngineState::Idle, in_use: true });
-        });
-        Slot(Arc::new(Inner {
-            entry,
-            context,
-            loaded: OnceLock::new(),
-            failure: Mutex::new(None),
-            light: Light { board: self.rows.clone(), row },
-        }))
+        let light = self.light(E::KIND, entry.name);
+        Slot(Arc::new(Inner { entry, context, loaded: OnceLock::new(), failure: Mutex::new(None), light }))
     }
 
     /// Puts an engine that is loaded already on the board.
@@ -152,31 +126,10 @@ impl Board {
         let load = |_: &LoadContext| Err(EngineError::Cancelled);
         let needs = crate::Needs { gpu_bytes: 0, packages: &[], network: false };
         let entry = Box::leak(Box::new(Entry { name, about: "", needs, load }));
-        let rundown = watch::Sender::default().subscribe();
+        let rundown = tokio::sync::watch::Sender::default().subscribe();
         let slot = self.slot(entry, LoadContext { rundown, options: toml::Table::new() });
         assert!(slot.0.loaded.set(engine).is_ok());
         slot
-    }
-
-    /// The board now and later.
-    pub fn watch(&self) -> watch::Receiver<Vec<EngineStatus>> {
-        self.rows.subscribe()
-    }
-
-    /// Tells everybody that something happened to the engines.
-    pub fn notify(&self, notice: Notice) {
-        tracing::warn!(what = notice.what.name(), about = notice.about, "{}", notice.text);
-        self.notices.send_modify(|notices| {
-            notices.total += 1;
-            notices.recent.push((SystemTime::now(), notice));
-            let old = notices.recent.len().saturating_sub(NOTICES_KEPT);
-            notices.recent.drain(..old);
-        });
-    }
-
-    /// What happened to the engines, now and later.
-    pub fn notices(&self) -> watch::Receiver<Notices> {
-        self.notices.subscribe()
     }
 }
 
@@ -223,7 +176,10 @@ impl<E: Kind + ?Sized> Slot<E> {
                 Ok(self.0.loaded.get_or_init(|| engine).clone())
             }
             Err(error) => {
-                tracing::warn!(kind = E::KIND.name(), engine = name, %error, "could not be loaded");
+                // A chain tries for as long as it takes; the same news once is enough.
+                if failure.as_ref().is_none_or(|(_, before)| *before != error) {
+                    tracing::warn!(kind = E::KIND.name(), engine = name, %error, "could not be loaded");
+                }
                 self.0.light.show(EngineState::Failed(error.to_string()));
                 *failure = Some((Instant::now(), error.clone()));
                 Err(error)
@@ -305,32 +261,6 @@ impl<E: Kind + ?Sized> Slot<E> {
     }
 }
 
-/// The light of one engine on the board.
-struct Light {
-    board: watch::Sender<Vec<EngineStatus>>,
-    row: usize,
-}
-
-impl Light {
-    fn read(&self) -> EngineState {
-        self.board.borrow()[self.row].state.clone()
-    }
-
-    fn show_in_use(&self, in_use: bool) {
-        self.board.send_if_modified(|rows| std::mem::replace(&mut rows[self.row].in_use, in_use) != in_use);
-    }
-
-    fn show(&self, state: EngineState) {
-        self.board.send_if_modified(|rows| {
-            let changed = rows[self.row].state != state;
-            if changed {
-                rows[self.row].state = state;
-            }
-            changed
-        });
-    }
-}
-
 impl Stt for Slot<dyn Stt> {
     fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent> {
         self.call(move |engine| engine.transcribe(request, audio))
@@ -377,6 +307,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use anchor_core::rundown::OnAir;
+    use tokio::sync::watch;
 
     use super::*;
 

@@ -51,9 +51,9 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     turn.prefix_padding_ms, within(0..=2000); "Sound kept from before the speech was noticed.";
     turn.silence_duration_ms, within(100..=5000); "A pause this long ends a turn. Longer for people who think while they speak.";
     turn.interrupt_response; "The anchor stops when somebody talks over it.";
-    engines.stt, chain::<dyn Stt>; "The recogniser, or a list of them: the next takes over from one that fails. `ai-anchor engines` lists all.";
-    engines.llm, chain::<dyn Llm>; "The language model, or a list of them.";
-    engines.tts, chain::<dyn Tts>; "The voice, or a list of them.";
+    engines.stt, |names: &Vec<String>| chain::<dyn Stt>(names); "The recogniser, or a list of them: the next takes over from one that fails. `ai-anchor engines` lists all.";
+    engines.llm, |names: &Vec<String>| chain::<dyn Llm>(names); "The language model, or a list of them.";
+    engines.tts, |names: &Vec<String>| chain::<dyn Tts>(names); "The voice, or a list of them.";
     engines.vad, |name: &String| known(find::<dyn VadModel>(name)); "The voice activity detector.";
     engines.stt_patience_ms, within(100..=60_000); "Where another recogniser is listed, it takes over from one that gives no transcript for this long after a turn.";
     engines.llm_patience_ms, within(100..=60_000); "The same for a language model that writes nothing for this long.";
@@ -192,7 +192,7 @@ fn within<T: PartialOrd + std::fmt::Display>(range: RangeInclusive<T>) -> impl F
 }
 
 /// A chain has at least one engine, and each of those there are at most once.
-fn chain<E: Kind + ?Sized>(names: &Vec<String>) -> Result<(), String> {
+fn chain<E: Kind + ?Sized>(names: &[String]) -> Result<(), String> {
     if names.is_empty() {
         return Err("it must name at least one engine".into());
     }

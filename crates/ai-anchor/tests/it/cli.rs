@@ -198,6 +198,19 @@ fn unknown_engines_and_voices_name_what_there_is() {
 }
 
 #[test]
+fn another_engine_of_the_list_stands_in_and_it_is_said_so() {
+    let place = Place::new("chain");
+    place.file("anchor.toml", "[engines]\ntts = ['flite', 'espeak']\n[tts.flite]\nnonsense = 1");
+    let ran = place.run(&["say", "Good evening.", "-o", "out.wav"]);
+    assert!(ran.stderr.contains("espeak speaks until it is back"), "{}", ran.stderr);
+    ran.ok();
+    assert!(std::fs::metadata(place.0.join("out.wav")).unwrap().len() > 10_000);
+    let alone = place.run(&["say", "Good evening.", "--engine", "flite", "-o", "out.wav"]).complaint(4);
+    assert!(alone.contains("no key `nonsense`"), "{alone}");
+    assert!(place.run(&["engines"]).ok().contains("* espeak"));
+}
+
+#[test]
 fn what_is_said_is_a_wav_file_on_disk_or_on_standard_output() {
     let place = Place::new("say");
     let said = place.run(&["say", "Good evening.", "--voice", "slt", "-o", "out.wav", "--json"]).json();

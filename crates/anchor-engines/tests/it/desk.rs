@@ -364,7 +364,7 @@ fn carries_on_an_answer_wherever_another_broke_off() {
         if joined.contains('\n') {
             // Too little of a sentence to know it by: it is cut off, and said whole.
             let (cut, new) = joined.split_once('\n').unwrap();
-            let begun = cut.split_inclusive(['.', '?']).last().unwrap_or_default();
+            let begun = cut.split_inclusive(['.', '?']).next_back().unwrap_or_default();
             assert!(begun.split_whitespace().count() < 3, "{joined}");
             assert!(whole.ends_with(new), "{joined}");
         } else {

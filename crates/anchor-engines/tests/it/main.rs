@@ -8,6 +8,7 @@
 )]
 
 mod behaviour;
+mod chain;
 mod desk;
 mod servers;
 mod stt;

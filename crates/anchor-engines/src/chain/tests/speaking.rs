@@ -8,8 +8,8 @@ use super::*;
 
 /// Length of a word, of the pause between two, and of what a comma adds to it.
 const WORD: usize = OUTPUT_RATE as usize / 5;
-const PAUSE: usize = OUTPUT_RATE as usize * 6 / 100;
-const COMMA: usize = OUTPUT_RATE as usize / 4;
+const PAUSE: usize = OUTPUT_RATE as usize / 50;
+const COMMA: usize = OUTPUT_RATE as usize * 14 / 100;
 
 /// A voice that says the word "wg" as a sound of the level 0.07, g being the seventh letter.
 #[derive(Clone, Debug)]
