@@ -85,8 +85,8 @@ mod tests {
                 "What is the weather",
                 "What is the weather going",
                 "What is the weather going to",
-                "What is the weather going to be? in",
-                "What is the weather going to be? in Selmouth",
+                "What is the weather going to be in",
+                "What is the weather going to be in Selmouth",
             ]
         );
     }
@@ -96,7 +96,7 @@ mod tests {
         let (raw_shown, raw_back) = taken_back(&HYPOTHESES);
         let (shown, back) = taken_back(&shown(&HYPOTHESES));
         println!("taken back: {back} of {shown} words shown; without agreement {raw_back} of {raw_shown}");
-        assert_eq!((raw_back, back), (6, 0));
+        assert_eq!((raw_back, back), (7, 0));
     }
 
     #[test]
