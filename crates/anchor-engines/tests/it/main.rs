@@ -10,7 +10,10 @@
 mod behaviour;
 mod chain;
 mod desk;
+mod higgs;
+mod openai_speech;
 mod servers;
 mod stt;
 mod tts;
 mod vad;
+mod voxtral;
