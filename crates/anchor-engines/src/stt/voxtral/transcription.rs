@@ -55,6 +55,8 @@ impl Request {
 pub(super) struct Answer {
     engine: &'static str,
     model: String,
+    /// Words that are shown already: nothing shorter is given out before the end.
+    shown: usize,
     text: String,
     done: bool,
     form: AnswerForm,
@@ -66,9 +68,9 @@ enum AnswerForm {
 }
 
 impl Answer {
-    pub(super) fn new(engine: &'static str, model: &str) -> Self {
+    pub(super) fn new(engine: &'static str, model: &str, shown: usize) -> Self {
         let form = AnswerForm::Events(Sse::default());
-        Self { engine, model: model.to_owned(), text: String::new(), done: false, form }
+        Self { engine, model: model.to_owned(), shown, text: String::new(), done: false, form }
     }
 
     fn take(&mut self, data: &str, events: &mut Vec<SttEvent>) -> Result<(), Fault> {
@@ -84,7 +86,9 @@ impl Answer {
         let delta = event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
         if !delta.is_empty() {
             self.add(delta)?;
-            events.push(SttEvent::Partial(self.text.trim().to_owned()));
+            if self.text.split_whitespace().count() > self.shown {
+                events.push(SttEvent::Partial(self.text.trim().to_owned()));
+            }
         }
         Ok(())
     }
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     fn read(pieces: &[&str], json: bool) -> (Vec<SttEvent>, Result<(), Fault>) {
-        let mut answer = Answer::new("test", "m");
+        let mut answer = Answer::new("test", "m", 0);
         let mut headers = HeaderMap::new();
         let kind = if json { "application/json" } else { "text/event-stream; charset=utf-8" };
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());

@@ -97,20 +97,21 @@ impl Turn {
         interval: Option<Duration>,
         mut out: Out<SttEvent>,
     ) -> Result<(), EngineError> {
+        let mut shown = String::new();
         match interval {
             None => {
                 while let Some(frame) = audio.next().await {
-                    self.sound.extend_from_slice(&frame);
+                    self.take(&frame);
                 }
             }
-            Some(interval) => self.listen(&mut audio, interval, &mut out).await?,
+            Some(interval) => self.listen(&mut audio, interval, &mut shown, &mut out).await?,
         }
         if self.sound.is_empty() {
             return out.give(SttEvent::Final(String::new())).await;
         }
         let request = self.transcription();
         let once = async |out: &mut Out<SttEvent>| {
-            let answer = || Answer::new(NAME, &request.model);
+            let answer = || Answer::new(NAME, &request.model, shown.split_whitespace().count());
             self.remote.exchange(|target| request.build(target), answer, out).await
         };
         let given = out.given();
@@ -125,15 +126,15 @@ impl Turn {
         }
     }
 
-    /// Takes in the turn to its end, with hypotheses about it on the way.
+    /// Takes in the turn to its end, with hypotheses about it on the way. `shown` is what was given out last.
     async fn listen(
         &mut self,
         audio: &mut AudioInput,
         interval: Duration,
+        shown: &mut String,
         out: &mut Out<SttEvent>,
     ) -> Result<(), EngineError> {
         let mut agreement = Agreement::default();
-        let mut shown = String::new();
         let mut hypothesis: Option<EventStream<SttEvent>> = None;
         let mut heard = 0;
         let mut due = Instant::now() + interval;
@@ -150,9 +151,9 @@ impl Turn {
                     // A hypothesis that could not be had is no loss: the last one decides.
                     let Some(said) = said else { continue };
                     let words = agreement.push(&said);
-                    if words != shown && !words.is_empty() {
+                    if words != *shown && !words.is_empty() {
                         out.give(SttEvent::Partial(words.clone())).await?;
-                        shown = words;
+                        *shown = words;
                     }
                 }
                 () = sleep_until(due), if hypothesis.is_none() && self.sound.len() >= heard + NEWS => {
@@ -171,7 +172,7 @@ impl Turn {
     fn hypothesis(&self) -> EventStream<SttEvent> {
         let (remote, request) = (self.remote.clone(), self.transcription());
         generate::stream(|mut out| async move {
-            let answer = || Answer::new(NAME, &request.model);
+            let answer = || Answer::new(NAME, &request.model, 0);
             remote.exchange(|target| request.build(target), answer, &mut out).await
         })
     }
