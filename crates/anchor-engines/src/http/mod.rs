@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use decode::{Decode, Lines, Sse, cut_short, error_in, unreadable};
-pub(crate) use fault::{Fault, message};
+pub(crate) use fault::{Fault, message, refused};
 pub(crate) use options::{Defaults, Secret, parse};
 use pool::{Lease, Pool};
 
@@ -205,12 +205,12 @@ impl Remote {
 
     /// Whether a server is there and at work: it answers a GET of `path`, if only by saying that it has no such page.
     pub(crate) async fn answers(&self, path: &str) -> Result<(), EngineError> {
-        self.ask(async |lease| {
-            let (status, body) = self.answer_of(lease, &|target| target.get(path)).await?;
-            let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            if status.is_success() || absent { Ok(()) } else { Err(fault::refused(self.engine, status, &body)) }
-        })
-        .await
+        let read = |status: StatusCode, body: &str| match status {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+            status if status.is_success() => Ok(()),
+            status => Err(refused(self.engine, status, body)),
+        };
+        self.ask(|target| target.get(path), read).await
     }
 
     /// The JSON answer to a small request, from the least busy endpoint that answers.
@@ -218,23 +218,28 @@ impl Remote {
         &self,
         build: impl Fn(&Target<'_>) -> RequestBuilder,
     ) -> Result<T, EngineError> {
-        self.ask(async |lease| {
-            let (status, body) = self.answer_of(lease, &build).await?;
+        let read = |status: StatusCode, body: &str| {
             if !status.is_success() {
-                return Err(fault::refused(self.engine, status, &body));
+                return Err(refused(self.engine, status, body));
             }
-            serde_json::from_str(&body)
-                .map_err(|error| Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?")))
-        })
-        .await
+            serde_json::from_str(body).map_err(|error| {
+                Fault::Broken(format!("its answer cannot be read ({error}); is this the right server?"))
+            })
+        };
+        self.ask(build, read).await
     }
 
     /// Puts a small question to the endpoints in turn, until one answers.
-    async fn ask<T>(&self, question: impl AsyncFn(&Lease<'_>) -> Result<T, Fault>) -> Result<T, EngineError> {
+    async fn ask<T>(
+        &self,
+        build: impl Fn(&Target<'_>) -> RequestBuilder,
+        read: impl Fn(StatusCode, &str) -> Result<T, Fault>,
+    ) -> Result<T, EngineError> {
         let mut tried = Vec::new();
         loop {
             let mut lease = self.pool.take(&tried);
-            match question(&lease).await {
+            let answer = self.answer_of(&lease, &build).await;
+            match answer.and_then(|(status, body)| read(status, &body)) {
                 Ok(value) => {
                     lease.succeeded();
                     return Ok(value);
