@@ -61,7 +61,8 @@ pub static STT: &[Entry<dyn Stt>] = &[stt::pocketsphinx::ENTRY];
 pub static LLM: &[Entry<dyn Llm>] = &[llm::desk::ENTRY];
 
 /// The voices.
-pub static TTS: &[Entry<dyn Tts>] = &[tts::flite::ENTRY, tts::espeak::ENTRY];
+pub static TTS: &[Entry<dyn Tts>] =
+    &[tts::flite::ENTRY, tts::espeak::ENTRY, tts::higgs::ENTRY, tts::openai_speech::ENTRY];
 
 /// The voice activity detectors.
 pub static VAD: &[Entry<dyn VadModel>] = &[vad::silero::ENTRY];

@@ -2,6 +2,9 @@
 
 pub mod espeak;
 pub mod flite;
+pub mod higgs;
+pub mod openai_speech;
+mod speech;
 
 use std::ops::RangeInclusive;
 

@@ -9,6 +9,8 @@
 
 mod behaviour;
 mod desk;
+mod higgs;
+mod openai_speech;
 mod servers;
 mod stt;
 mod tts;

@@ -1,6 +1,9 @@
 //! Protocol servers: what stands in for Ollama, vLLM and Higgs where there is no GPU. Each speaks its protocol from its
 //! documentation and fails in every way the real one can. They prove the client; they prove nothing about models.
 
+pub mod morse;
+pub mod speech;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +21,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The server that the engine with this name talks to.
 pub async fn stand_in(engine: &str) -> Server {
-    panic!("no protocol server is known for the engine {engine}: add a line here")
+    match engine {
+        "higgs-server" => speech::Speech::serve(speech::Kind::Boson).await.1,
+        "openai-speech" => speech::Speech::serve(speech::Kind::OpenAi).await.1,
+        _ => panic!("no protocol server is known for the engine {engine}: add a line here"),
+    }
 }
 
 /// A server on a port of its own. It dies with its connections when it is dropped.
