@@ -112,7 +112,7 @@ async fn a_dialect_that_is_set_needs_no_list_of_voices() {
     assert_eq!((asked[0].path, &asked[0].body["model"]), ("/v1/chat/completions", &"mine".into()));
     assert_eq!(asked[0].key.as_deref(), Some("Bearer k"));
     let error = engine_error("dialect = 'bosun'");
-    insta::assert_snapshot!(error, @"higgs-server cannot be used: its options cannot be read: `auto`, `boson`, `vllm-omni` or `sglang-omni` in `dialect`. Correct the table of higgs-server in the configuration.");
+    insta::assert_snapshot!(error, @"higgs-server cannot be used: its options cannot be read: unknown variant `bosun`, expected one of `auto`, `boson`, `vllm-omni`, `sglang-omni` in `dialect`. Correct the table of higgs-server in the configuration.");
 }
 
 fn engine_error(options: &str) -> String {
@@ -122,7 +122,7 @@ fn engine_error(options: &str) -> String {
 #[tokio::test]
 async fn what_is_no_server_of_higgs_is_named() {
     let (engine, _speech, server) = higgs(Kind::OpenAi, "").await;
-    insta::assert_snapshot!(failure(&engine, &server).await.0, @"higgs-server failed: the server refuses the request: Not Found (404 Not Found)");
+    insta::assert_snapshot!(failure(&engine, &server).await.0, @"higgs-server cannot be used: what answers at URL is no server of Higgs Audio that it knows. Set `dialect` to boson, vllm-omni or sglang-omni, or use the engine openai-speech.");
     let gone = Server::start(axum::Router::new()).await;
     let options = gone.options();
     drop(gone);

@@ -1,10 +1,10 @@
 //! Any server with `/v1/audio/speech`: a protocol server with its faults, and a real one where there is one.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anchor_core::audio::OUTPUT_RATE;
+use anchor_core::audio::{OUTPUT_RATE, resample};
 use anchor_core::engine::{EngineError, EventStream, SPEECH_LOUDNESS_LUFS, Tts, TtsEvent, TtsRequest};
 use anchor_engines::loudness::integrated;
 use futures::{StreamExt, stream};
@@ -119,4 +119,55 @@ fn mistakes_in_the_options_say_what_to_write() {
     insta::assert_snapshot!(say("format = 'mp3'"), @"openai-speech cannot be used: its options cannot be read: unknown variant `mp3`, expected one of `auto`, `pcm`, `wav` in `format`. Correct the table of openai-speech in the configuration.");
     insta::assert_snapshot!(say("sample_rate = 24"), @"openai-speech cannot be used: `sample_rate` is 24. Write the rate of the server's bare samples in Hz, such as 24000.");
     insta::assert_snapshot!(say("language = 'en-GB'"), @"openai-speech cannot be used: `en-GB` is no language. Write its two letters, such as `en`.");
+}
+
+struct Reference(Child);
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that others wrote; see `tests/reference/speech_server.py` and `docs/engines/voices.md`. Where bare samples are asked
+/// for, it sends WAV of 22,050 Hz.
+#[tokio::test]
+async fn a_server_of_others_is_understood() {
+    let Ok(python) = std::env::var("ANCHOR_REFERENCE_PYTHON") else {
+        println!("skipped: ANCHOR_REFERENCE_PYTHON names no Python with ovos-tts-server");
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/speech_server.py");
+    if !Command::new(&python).args(["-c", "import ovos_tts_server"]).stderr(Stdio::null()).status().unwrap().success() {
+        println!("skipped: {python} has no ovos-tts-server");
+        return;
+    }
+    let child = Command::new(&python).arg(script).stdout(Stdio::piped()).spawn().unwrap();
+    let mut server = Reference(child);
+    let mut port = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let engine = engine("openai-speech", &format!("url = 'http://127.0.0.1:{}/openai'", port.trim())).unwrap();
+    engine.probe().await.unwrap();
+    let (heard, ended, error) = listen(speak(&engine, None, 1.0)).await;
+    assert_eq!((ended, error), (1, None));
+    let lufs = integrated(&heard, OUTPUT_RATE).unwrap();
+    assert!((lufs - SPEECH_LOUDNESS_LUFS).abs() < 3.0, "{lufs}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spoken.wav");
+    assert!(Command::new("espeak-ng").args(["-v", "en", "-w"]).arg(&path).arg(TEXT).status().unwrap().success());
+    let reader = hound::WavReader::open(&path).unwrap();
+    let rate = reader.spec().sample_rate;
+    let spoken: Vec<f32> = reader.into_samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect();
+    let spoken = resample(&spoken, rate, OUTPUT_RATE).unwrap();
+    let likeness = (0..spoken.len() - heard.len() + 1).map(|at| likeness(&spoken[at..], &heard)).fold(0.0, f32::max);
+    assert!(likeness > 0.97, "{likeness}");
+}
+
+/// Normalised correlation.
+fn likeness(a: &[f32], b: &[f32]) -> f32 {
+    let sum = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
+    let a = &a[..b.len()];
+    sum(a, b) / (sum(a, a) * sum(b, b)).sqrt().max(1e-9)
 }

@@ -2,7 +2,6 @@
 
 use anchor_core::engine::EngineError;
 use reqwest::RequestBuilder;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::clip::Clip;
@@ -28,12 +27,14 @@ const TOP_K: u32 = 50;
 /// Voices that a list of the server may name; those after them are left out.
 const PRESETS_MAX: usize = 200;
 
+/// Where all of them list their voices.
+const VOICES: &str = "/v1/audio/voices";
+
 /// What the servers that have no presets call the voice of the model's own choice.
 pub(super) const DEFAULT_VOICE: &str = "default";
 
 /// Which server it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Boson's own image, `bosonai/higgs-audio-vllm`.
     Boson,
@@ -58,24 +59,20 @@ impl Server {
         dialect: Option<Dialect>,
         model: Option<&str>,
     ) -> Result<Self, EngineError> {
-        let voices = remote.state::<Value>("/v1/audio/voices").await;
+        let voices = remote.state::<Value>(VOICES).await;
         let (dialect, presets) = match (voices, dialect) {
             (Ok(voices), given) => {
                 let found = given.or_else(|| Dialect::of(&voices)).ok_or_else(|| unknown(remote))?;
                 (found, presets(&voices))
             }
-            (Err(_), Some(given)) => {
-                // Some builds have no list of voices; whether there is a server at all, they can say.
-                remote.answers("/health").await?;
-                (given, Vec::new())
-            }
-            (Err(error), None) => {
-                // Before it kept voices, SGLang-Omni could be told by its health alone.
-                let health = remote.state::<Value>("/health").await.map_err(|_| error)?;
-                if health.get("running").is_none() {
-                    return Err(unknown(remote));
-                }
-                (Dialect::SglangOmni, Vec::new())
+            (Err(_), given) => {
+                // Whether it has no list of voices, as some builds do, or is in trouble.
+                remote.answers(VOICES).await?;
+                let found = match given {
+                    Some(given) => given,
+                    None => Dialect::of_health(remote).await.ok_or_else(|| unknown(remote))?,
+                };
+                (found, Vec::new())
             }
         };
         let model = match model {
@@ -100,6 +97,12 @@ impl Dialect {
             Value::Object(list) if list.contains_key("voices") => Some(Self::VllmOmni),
             _ => None,
         }
+    }
+
+    /// Before it kept voices, SGLang-Omni could be told by its health alone.
+    async fn of_health(remote: &Remote) -> Option<Self> {
+        let health = remote.state::<Value>("/health").await.ok()?;
+        health.get("running").map(|_| Self::SglangOmni)
     }
 
     /// Whether it can speak faster or slower. Boson's server takes a speed and does nothing with it; vLLM-Omni refuses one

@@ -86,7 +86,7 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            dialect: DialectOption::Auto(Auto::Auto),
+            dialect: DialectOption::Auto,
             model: None,
             voice: None,
             language: "en".into(),
@@ -98,17 +98,24 @@ impl Default for Options {
     }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(untagged, expecting = "`auto`, `boson`, `vllm-omni` or `sglang-omni`")]
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum DialectOption {
-    Auto(Auto),
-    Given(Dialect),
+    Auto,
+    Boson,
+    VllmOmni,
+    SglangOmni,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Auto {
-    Auto,
+impl DialectOption {
+    fn given(self) -> Option<Dialect> {
+        match self {
+            Self::Auto => None,
+            Self::Boson => Some(Dialect::Boson),
+            Self::VllmOmni => Some(Dialect::VllmOmni),
+            Self::SglangOmni => Some(Dialect::SglangOmni),
+        }
+    }
 }
 
 /// A voice to clone.
@@ -308,10 +315,7 @@ impl Higgs {
     }
 
     async fn ask_server(&self) -> Result<Arc<Server>, EngineError> {
-        let dialect = match self.options.dialect {
-            DialectOption::Auto(Auto::Auto) => None,
-            DialectOption::Given(dialect) => Some(dialect),
-        };
+        let dialect = self.options.dialect.given();
         let server = Arc::new(Server::ask(&self.remote, dialect, self.options.model.as_deref()).await?);
         *self.server() = Some(server.clone());
         Ok(server)

@@ -78,7 +78,7 @@ pub(crate) struct Sound {
 enum Stage {
     /// It is not clear yet what this is.
     Opening(Vec<u8>),
-    Samples(Decoder),
+    Samples(Box<Decoder>),
     /// Text instead of sound.
     Text(Vec<u8>),
 }
@@ -132,7 +132,7 @@ impl Sound {
             Content::Other(name) => return Err(self.final_fault(format!("the server sends {name}, not bare samples"))),
         };
         self.stage = match decoder {
-            Some(decoder) => Stage::Samples(decoder.map_err(|error| self.final_fault(error))?),
+            Some(decoder) => Stage::Samples(Box::new(decoder.map_err(|error| self.final_fault(error))?)),
             None => Stage::Text(Vec::new()),
         };
         self.take(&opening[start..], ended, events)

@@ -4,11 +4,11 @@
 use std::f32::consts::TAU;
 
 /// Words are told apart by their tones, this many of them. More would stand too close for a burst of 60 ms.
-const TONES: usize = 64;
+const TONES: usize = 128;
 
 /// Tones lie this far apart, in Hz, from the first on: below, levels and resamplers bend them; above, 24 kHz ends.
 const FIRST_HZ: f32 = 500.0;
-const STEP_HZ: f32 = 90.0;
+const STEP_HZ: f32 = 45.0;
 
 /// Silence behind each word.
 const GAP_MS: usize = 40;
