@@ -4,6 +4,7 @@
 //! ```sh
 //! ./anchor say "What is the weather going to be?" --voice awb -o question.wav
 //! cargo run --example anchor_demo -- question.wav -o answer.wav --engine tts=flite
+//! cargo run --example anchor_demo -- question.wav --engine voxtral-vllm --engine ollama --engine higgs-server
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -16,7 +17,9 @@ use ai_anchor::config::{Flag, Sources};
 use ai_anchor::engines::Crew;
 use ai_anchor::{on_air, wav};
 use anchor_core::audio::{AudioFrame, INPUT_RATE, OUTPUT_RATE, Samples};
+use anchor_core::engine::{Llm, Stt, Tts};
 use anchor_core::{Conversation, Event};
+use anchor_engines::slot::find;
 use anchor_server::session;
 use anchor_server::transport::{ClientMessage, Disconnected, ServerMessage, Transport};
 use clap::Parser;
@@ -26,7 +29,7 @@ use tokio::time::Instant;
 struct Args {
     /// The question.
     file: PathBuf,
-    /// An engine to use instead of the profile's, as kind=name: stt=pocketsphinx, llm=desk, tts=espeak.
+    /// An engine to use instead of the profile's: its name, or kind=name where two kinds have the name.
     #[arg(long)]
     engine: Vec<String>,
     /// Where to write what is heard of the anchor, in time with the question.
@@ -37,11 +40,8 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let choices = args.engine.iter().map(|choice| {
-        let (kind, name) = choice.split_once('=').ok_or("write --engine as kind=name, such as tts=espeak")?;
-        Ok(Flag::new("--engine", format!("engines.{kind}"), name))
-    });
-    let config = Sources { flags: choices.collect::<Result<_, &str>>()?, ..Sources::default() }.read()?;
+    let flags = args.engine.iter().map(|choice| chosen(choice)).collect::<Result<_, _>>()?;
+    let config = Sources { flags, ..Sources::default() }.read()?;
     let crew = Crew::of(&config, &on_air::fixed(None)?)?;
     crew.preload();
 
@@ -50,6 +50,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     session::run(&crew.engines()?, Conversation::new("demo", config.session()), &mut transport).await?;
 
     Ok(std::fs::write(&args.output, wav::write(&transport.answer, OUTPUT_RATE))?)
+}
+
+/// The setting that an engine's name, or kind and name, stands for.
+fn chosen(choice: &str) -> Result<Flag, String> {
+    let kind = |name: &str| match name {
+        name if find::<dyn Stt>(name).is_ok() => Some("stt"),
+        name if find::<dyn Llm>(name).is_ok() => Some("llm"),
+        name if find::<dyn Tts>(name).is_ok() => Some("tts"),
+        _ => None,
+    };
+    let (kind, name) = match choice.split_once('=') {
+        Some(choice) => choice,
+        None => (kind(choice).ok_or_else(|| format!("there is no engine called '{choice}'"))?, choice),
+    };
+    Ok(Flag::new("--engine", format!("engines.{kind}"), name))
 }
 
 /// Plays the question as a microphone would, silence after it, and records the answer as a listener hears it.

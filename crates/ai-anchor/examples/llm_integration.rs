@@ -2,14 +2,16 @@
 //!
 //! ```sh
 //! cargo run --example llm_integration -- "What are the headlines?" "Tell me more about the first" --engine desk
+//! cargo run --example llm_integration -- "What are the headlines?" --engine ollama
 //! ```
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::io::Write;
 
+use ai_anchor::config::Sources;
 use ai_anchor::on_air;
-use anchor_core::engine::{Llm, LlmEvent, LlmRequest, Message, Role};
+use anchor_core::engine::{EngineKind, Llm, LlmEvent, LlmRequest, Message, Role};
 use anchor_engines::LoadContext;
 use anchor_engines::slot::find;
 use clap::Parser;
@@ -29,8 +31,9 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
 
-    // An engine is found in the table of its kind and loaded with its options and the rundown on air.
-    let context = LoadContext { rundown: on_air::fixed(None)?, options: toml::Table::new() };
+    // An engine is found in the table of its kind and loaded with its options (from anchor.toml) and the rundown on air.
+    let options = Sources::default().read()?.options(EngineKind::Llm, &args.engine);
+    let context = LoadContext { rundown: on_air::fixed(None)?, options };
     let llm = (find::<dyn Llm>(&args.engine)?.load)(&context)?;
 
     // The engine keeps nothing between two calls: a request holds the conversation so far.

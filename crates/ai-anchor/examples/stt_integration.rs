@@ -3,6 +3,7 @@
 //! ```sh
 //! ./anchor say "What are the headlines?" -o question.wav
 //! cargo run --example stt_integration -- question.wav --engine pocketsphinx
+//! cargo run --example stt_integration -- question.wav --engine voxtral-vllm
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -11,9 +12,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ai_anchor::config::Sources;
 use ai_anchor::{on_air, wav};
 use anchor_core::audio::{AudioFrame, INPUT_RATE};
-use anchor_core::engine::{Stt, SttEvent, SttRequest};
+use anchor_core::engine::{EngineKind, Stt, SttEvent, SttRequest};
 use anchor_engines::LoadContext;
 use anchor_engines::slot::find;
 use clap::Parser;
@@ -33,8 +35,9 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
 
-    // An engine is found in the table of its kind and loaded with its options and the rundown on air.
-    let context = LoadContext { rundown: on_air::fixed(None)?, options: toml::Table::new() };
+    // An engine is found in the table of its kind and loaded with its options (from anchor.toml) and the rundown on air.
+    let options = Sources::default().read()?.options(EngineKind::Stt, &args.engine);
+    let context = LoadContext { rundown: on_air::fixed(None)?, options };
     let stt = (find::<dyn Stt>(&args.engine)?.load)(&context)?;
 
     // The sound of one turn is a stream of frames, mono at 16 kHz. The turn ends where the stream ends.

@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --example tts_integration -- "Good evening." "The bridge is open again." --engine flite -o evening.wav
+//! cargo run --example tts_integration -- "Good evening." --engine higgs-server
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -9,9 +10,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use ai_anchor::config::Sources;
 use ai_anchor::{on_air, wav};
 use anchor_core::audio::{OUTPUT_RATE, Samples};
-use anchor_core::engine::{Tts, TtsEvent, TtsRequest};
+use anchor_core::engine::{EngineKind, Tts, TtsEvent, TtsRequest};
 use anchor_engines::LoadContext;
 use anchor_engines::slot::find;
 use clap::Parser;
@@ -37,8 +39,9 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
 
-    // An engine is found in the table of its kind and loaded with its options and the rundown on air.
-    let context = LoadContext { rundown: on_air::fixed(None)?, options: toml::Table::new() };
+    // An engine is found in the table of its kind and loaded with its options (from anchor.toml) and the rundown on air.
+    let options = Sources::default().read()?.options(EngineKind::Tts, &args.engine);
+    let context = LoadContext { rundown: on_air::fixed(None)?, options };
     let tts = (find::<dyn Tts>(&args.engine)?.load)(&context)?;
     println!("voices: {}", tts.voices().iter().map(|voice| voice.name.as_str()).collect::<Vec<_>>().join(", "));
 

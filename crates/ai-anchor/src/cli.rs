@@ -33,7 +33,7 @@ struct Global {
     /// Settings to read instead of ./anchor.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Choice of engines: embedded
+    /// Choice of engines: embedded, studio
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
     /// The stories to read instead of the configured ones

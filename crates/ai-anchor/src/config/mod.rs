@@ -33,16 +33,28 @@ pub struct Profile {
 }
 
 /// The profiles, the default first.
-pub static PROFILES: &[Profile] = &[Profile {
-    name: "embedded",
-    about: "no GPU, no downloads, English; understands commands and the topics of the rundown",
-    stt: &["pocketsphinx"],
-    llm: &["desk"],
-    tts: &["flite"],
-    vad: "silero",
-    voice: "rms",
-    language: "en",
-}];
+pub static PROFILES: &[Profile] = &[
+    Profile {
+        name: "embedded",
+        about: "no GPU, no downloads, English; understands commands and the topics of the rundown",
+        stt: &["pocketsphinx"],
+        llm: &["desk"],
+        tts: &["flite"],
+        vad: "silero",
+        voice: "rms",
+        language: "en",
+    },
+    Profile {
+        name: "studio",
+        about: "Voxtral, Mistral Small and Higgs Audio on one GPU of 48 GB, eight languages; `ai-anchor setup` prepares it",
+        stt: &["voxtral-vllm", "pocketsphinx"],
+        llm: &["ollama", "desk"],
+        tts: &["higgs-server", "flite", "espeak"],
+        vad: "silero",
+        voice: "",
+        language: "",
+    },
+];
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq)]

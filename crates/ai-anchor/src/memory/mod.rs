@@ -179,8 +179,8 @@ mod tests {
         assert_eq!(wishes.quantization.as_deref(), Some("Q4_K_M"));
         assert_eq!(Wishes::open(&config).quantization, None);
 
-        config.engines.llm = "ollama".into();
-        config.engines.stt = "voxtral-realtime".into();
+        config.engines.llm = vec!["ollama".into()];
+        config.engines.stt = vec!["voxtral-realtime".into()];
         assert_eq!(Wishes::of(&config).servers, [Server::Ollama, Server::Voxtral]);
     }
 
@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn the_plan_follows_the_configuration() {
         let mut config = config(Some(&format!("{}:Q5_K_M", known::MISTRAL)));
-        config.engines.stt = "voxtral-realtime".into();
-        config.engines.llm = "ollama".into();
+        config.engines.stt = vec!["voxtral-realtime".into()];
+        config.engines.llm = vec!["ollama".into()];
         let card = Card::named("rtx6000-48gb").unwrap();
         let plan = plan(&config, &card, &Wishes::of(&config)).unwrap();
         assert_eq!(plan.quantization, "Q5_K_M");
