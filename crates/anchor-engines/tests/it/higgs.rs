@@ -304,6 +304,20 @@ async fn a_server_that_died_is_asked_anew_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn of_several_servers_those_that_work_are_asked() {
+    let (_, gone) = Speech::serve(Kind::Boson).await;
+    let (first, mut one) = Speech::serve(Kind::Boson).await;
+    let (second, two) = Speech::serve(Kind::Boson).await;
+    let urls = format!("url = ['{}', '{}', '{}']", gone.url(), one.url(), two.url());
+    drop(gone);
+    let engine = engine("higgs-server", &urls).unwrap();
+    hear(&engine, None, &[TEXT]).await;
+    one.kill().await;
+    hear(&engine, None, &[TEXT]).await;
+    assert!(!first.asked().is_empty() && !second.asked().is_empty());
+}
+
+#[tokio::test]
 async fn the_next_clause_is_asked_for_while_the_last_is_heard() {
     let (engine, speech, server) = higgs(Kind::Boson, "").await;
     let (text, clauses) = mpsc::unbounded();

@@ -6,9 +6,9 @@
 mod chat;
 mod clip;
 mod dialect;
+mod options;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,8 @@ use crate::http::{self, Defaults, Remote};
 use crate::{Entry, LoadContext, Needs};
 use chat::ChatSound;
 use clip::Clip;
-use dialect::{Ask, Chunk, DEFAULT_VOICE, Dialect, Server, Speaker};
+use dialect::{Ask, Chunk, DEFAULT_VOICE, Server, Speaker};
+use options::{CloneOptions, Options};
 
 const NAME: &str = "higgs-server";
 
@@ -45,90 +46,8 @@ const FRAMES_PER_SECOND: f32 = 25.0;
 /// instead of being cut off as if it had: the 8 of the delay between its codebooks, and one second.
 const FRAMES_BEYOND: f32 = 33.0;
 
-/// How Boson's server cuts its sound by default here; its own 25 and 25 frames begin later and need more lead.
-///
-/// Its code (`vllm/entrypoints/bosonai/serving_audio.py`, `audio_speech_stream_generator`) gives the first sound after
-/// `size + 7` frames, `size - 8` of them, and each next `size` frames once `overlap` more are there. The rest of a clause, which
-/// is never shorter than the overlap, gets lost below 11 frames (`utils.py`, `token2wav`), and in a chat becomes an error; so 11
-/// is the least overlap. 16 is the least size whose first sound (8 frames, 320 ms) lasts until the second (13 frames later) on a
-/// server at 1.6 times real time; each cut costs the codec its context, so that smaller pieces would also sound worse.
-const CHUNK: Chunk = Chunk { size: 16, overlap: 11 };
-
-/// Least that works: see [`CHUNK`]. A first piece of fewer than 9 frames would be empty.
-const CHUNK_MIN: Chunk = Chunk { size: 9, overlap: 11 };
-
-/// As the model's authors serve it: `boson_multimodal/serve/serve_engine.py`, `generate`.
-const TEMPERATURE: f64 = 0.7;
-
 /// Languages a voice's name may begin with, such as `zh_man_sichuan`: those Higgs Audio was trained for.
 const LANGUAGES: [&str; 5] = ["en", "zh", "de", "ko", "es"];
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Options {
-    /// Which server it is; asked where it is not set.
-    dialect: DialectOption,
-    /// The model's name on the server; asked where it is not set.
-    model: Option<String>,
-    /// The voice to speak in where none is asked for.
-    voice: Option<String>,
-    /// Language of the voices whose own is not known, ISO 639-1.
-    language: String,
-    /// How freely the model speaks, 0 to 2.
-    temperature: f64,
-    /// Boson's server: frames of 40 ms in one piece of sound, and frames it looks ahead.
-    chunk_frames: u32,
-    overlap_frames: u32,
-    /// Voices to clone.
-    voices: BTreeMap<String, CloneOptions>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            dialect: DialectOption::Auto,
-            model: None,
-            voice: None,
-            language: "en".into(),
-            temperature: TEMPERATURE,
-            chunk_frames: CHUNK.size,
-            overlap_frames: CHUNK.overlap,
-            voices: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum DialectOption {
-    Auto,
-    Boson,
-    VllmOmni,
-    SglangOmni,
-}
-
-impl DialectOption {
-    fn given(self) -> Option<Dialect> {
-        match self {
-            Self::Auto => None,
-            Self::Boson => Some(Dialect::Boson),
-            Self::VllmOmni => Some(Dialect::VllmOmni),
-            Self::SglangOmni => Some(Dialect::SglangOmni),
-        }
-    }
-}
-
-/// A voice to clone.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CloneOptions {
-    /// A WAV file of 1 to 30 s of it.
-    audio: PathBuf,
-    /// What is said in it.
-    text: String,
-    language: Option<String>,
-    about: Option<String>,
-}
 
 struct Higgs {
     remote: Remote,
@@ -141,32 +60,12 @@ struct Higgs {
 
 fn load(context: &LoadContext) -> Result<Arc<dyn Tts>, EngineError> {
     let (options, remote) = http::parse::<Options>(NAME, &context.options, DEFAULTS)?;
-    check(&options)?;
+    options.check()?;
     let read =
         |(name, clone): (&String, &CloneOptions)| Ok((name.clone(), Clip::read(name, &clone.audio, &clone.text)?));
     let clips = options.voices.iter().map(read).collect::<Result<_, EngineError>>()?;
     let engine = Higgs { remote, options, clips, server: Mutex::default(), levels: Levels::default() };
     Ok(Arc::new(Speaking(Arc::new(engine))))
-}
-
-fn check(options: &Options) -> Result<(), EngineError> {
-    let wrong =
-        |reason: String, remedy: &str| Err(EngineError::Unavailable { engine: NAME, reason, remedy: remedy.into() });
-    let languages = options.voices.values().filter_map(|voice| voice.language.as_ref()).chain([&options.language]);
-    for language in languages {
-        if language.len() != 2 || !language.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            return wrong(format!("`{language}` is no language"), "Write its two letters, such as `en`.");
-        }
-    }
-    if !(0.0..=2.0).contains(&options.temperature) {
-        let reason = format!("its temperature is {}", options.temperature);
-        return wrong(reason, "Set `temperature` to something from 0 to 2.");
-    }
-    if options.chunk_frames < CHUNK_MIN.size || options.overlap_frames < CHUNK_MIN.overlap {
-        let reason = format!("pieces of {} and {} frames lose sound", options.chunk_frames, options.overlap_frames);
-        return wrong(reason, "Set `chunk_frames` to 9 or more and `overlap_frames` to 11 or more.");
-    }
-    Ok(())
 }
 
 /// The engine, held by every stream it gives out.

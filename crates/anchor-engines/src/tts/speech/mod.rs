@@ -4,6 +4,7 @@
 mod container;
 mod hidden;
 mod level;
+mod samples;
 mod sound;
 
 use std::collections::VecDeque;
