@@ -32,8 +32,9 @@ pub(crate) async fn run(context: &Context) -> Result<(), Error> {
         chain.truncate(1);
     }
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
+    let prepared = model_servers::prepare(&mut config);
     let crew = Arc::new(Crew::of(&config, &rundown)?);
-    let supervisor = model_servers::start(&config, &crew)?;
+    let supervisor = model_servers::start(&config, prepared, &crew)?;
     if let Some(supervisor) = &supervisor {
         model_servers::tell("Loading the models, one after the other.");
         settled(supervisor.status()).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anchor_core::engine::{Notice, NoticeKind};
+use anchor_core::engine::{EngineKind, Notice, NoticeKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -16,27 +16,52 @@ use crate::servers::{self, ServerState, ServerStatus, Supervisor};
 /// How often the progress of a model server that starts is told, in seconds.
 const TELL_EVERY: u64 = 15;
 
-/// Starts the model servers that the engines need, in the background: until they are up, the engines that need none
-/// answer.
-pub(crate) fn start(config: &Config, crew: &Arc<Crew>) -> Result<Option<Supervisor>, Error> {
-    let files = |_, model: &str| {
-        let folder = models::folder(config).join(model.replace('/', "--"));
-        if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
-    };
-    if !config.servers.start || servers::needed(config, files).is_empty() {
-        return Ok(None);
+/// What the model servers are going to be started with.
+pub(crate) enum Prepared {
+    /// The engines need none on this machine.
+    NotNeeded,
+    /// They fit together like this.
+    Planned(Box<Plan>),
+    /// They do not, or nobody can tell: why, and what to do.
+    Refused(String),
+}
+
+/// Plans the model servers that the engines of the configuration need, and has the engines ask for what was planned.
+pub(crate) fn prepare(config: &mut Config) -> Prepared {
+    if !config.servers.start || servers::needed(config, |_, model| model.to_owned()).is_empty() {
+        return Prepared::NotNeeded;
     }
-    let plan = match plan(config) {
-        Ok(plan) => plan,
-        // Servers whose models do not fit would only keep each other from starting. The programme goes on with what there is.
-        Err(error) => {
-            let text = format!("The model servers are not started: {error}");
+    match plan(config) {
+        Ok(plan) => {
+            // Another context than the server's own would have it load the model anew.
+            let options = config.options.entry((EngineKind::Llm, "ollama".into())).or_default();
+            options.entry("num_ctx").or_insert(i64::from(plan.shares().llm_context).into());
+            Prepared::Planned(Box::new(plan))
+        }
+        Err(error) => Prepared::Refused(format!("The model servers are not started: {error}")),
+    }
+}
+
+/// Starts them in the background: until they are up, the engines that need none answer. Servers whose models do not fit
+/// would only keep each other from starting, so then none is started, and the programme goes on with what there is.
+pub(crate) fn start(config: &Config, prepared: Prepared, crew: &Arc<Crew>) -> Result<Option<Supervisor>, Error> {
+    let plan = match prepared {
+        Prepared::NotNeeded => return Ok(None),
+        Prepared::Planned(plan) => plan,
+        Prepared::Refused(text) => {
             tell(&text);
             crew.notify(Notice { what: NoticeKind::ServerGivenUp, about: "model servers".into(), text });
             return Ok(None);
         }
     };
-    let recipes = servers::recipes(config, &models::data_folder().join("env"), &plan.shares(), files);
+    let files = |_, model: &str| {
+        let folder = models::folder(config).join(model.replace('/', "--"));
+        if folder.is_dir() { folder.display().to_string() } else { model.to_owned() }
+    };
+    let mut recipes = servers::recipes(config, &models::data_folder().join("env"), &plan.shares(), files);
+    if let Some(index) = plan.card.index {
+        recipes.iter_mut().for_each(|recipe| recipe.on_card(index));
+    }
     let notices = {
         let crew = Arc::downgrade(crew);
         Arc::new(move |notice: Notice| {

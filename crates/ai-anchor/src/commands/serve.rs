@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
         args.host.map(|host| Flag::new("--host", "server.host", host)),
         args.port.map(|port| Flag::new("--port", "server.port", port)),
     ];
-    let config = context.config(flags.into_iter().flatten())?;
+    let mut config = context.config(flags.into_iter().flatten())?;
     let rundown = match config.rundown_path() {
         Some(path) => on_air::follow(&path)?,
         None => on_air::fixed(None)?,
@@ -45,8 +45,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let (listener, address) = listen(&config).await?;
     let shutdown = asked_to_stop().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
+    let prepared = model_servers::prepare(&mut config);
     let crew = Arc::new(Crew::of(&config, &rundown)?);
-    let supervisor = model_servers::start(&config, &crew)?;
+    let supervisor = model_servers::start(&config, prepared, &crew)?;
     let app = load(&crew, config.clone(), rundown).await?;
     check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();

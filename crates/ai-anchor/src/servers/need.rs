@@ -20,7 +20,7 @@ struct Need {
 }
 
 /// The engines that need a server, in the order in which the servers are started.
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need {
         engine: (EngineKind::Llm, "ollama"),
         server: Server::Ollama,
@@ -39,6 +39,12 @@ const NEEDS: [Need; 3] = [
         url: "http://127.0.0.1:8000",
         model: "mistralai/Voxtral-Mini-3B-2507",
     },
+    Need {
+        engine: (EngineKind::Stt, "voxtral-realtime"),
+        server: Server::Voxtral,
+        url: "http://127.0.0.1:8000",
+        model: "mistralai/Voxtral-Mini-4B-Realtime-2602",
+    },
 ];
 
 /// The servers on this machine that the engines of the configuration need, in the order in which they are started.
@@ -47,6 +53,10 @@ pub fn needed(config: &Config, source: impl Fn(Server, &str) -> String) -> Vec<O
     let mut orders = Vec::new();
     for need in &NEEDS {
         let (kind, engine) = need.engine;
+        // Of two engines with one server, the better one says which model that serves.
+        if orders.iter().any(|order: &Order| order.server == need.server) {
+            continue;
+        }
         if !config.engines.chain(kind).iter().any(|name| name == engine) {
             continue;
         }

@@ -52,6 +52,18 @@ pub struct Recipe {
     pub share: String,
 }
 
+impl Recipe {
+    /// Runs it on this card of several, by its place in the driver's list.
+    pub fn on_card(&mut self, index: u32) {
+        // By itself CUDA counts the fastest card first (docs.nvidia.com/cuda, "CUDA environment variables").
+        for (name, value) in
+            [("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()), ("CUDA_VISIBLE_DEVICES", index.to_string())]
+        {
+            self.environment.push((name.into(), Change::Set(value)));
+        }
+    }
+}
+
 /// How one variable of the environment differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {

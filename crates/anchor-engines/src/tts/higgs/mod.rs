@@ -37,7 +37,7 @@ pub const ENTRY: Entry<dyn Tts> = Entry {
 
 /// The first sound of a clause that is spoken in one piece, as vLLM-Omni's first Higgs does, takes as long as the clause
 /// takes to compute.
-const DEFAULTS: Defaults = Defaults { url: "http://127.0.0.1:8000", first_ms: 5_000, between_ms: 2_000 };
+const DEFAULTS: Defaults = Defaults { url: "http://127.0.0.1:8001", first_ms: 5_000, between_ms: 2_000 };
 
 /// Frames of the model's codec in a second (`config.json` of bosonai/higgs-audio-v2-tokenizer: 24 kHz, hop 960).
 const FRAMES_PER_SECOND: f32 = 25.0;
