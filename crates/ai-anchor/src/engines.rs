@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anchor_core::engine::{EngineError, EngineStatus, Engines, Llm, Notice, Notices, Stt, Tts, VadModel, Voice};
+use anchor_core::engine::{
+    EngineError, EngineKind, EngineStatus, Engines, Llm, Notice, Notices, Stt, Tts, VadModel, Voice,
+};
 use anchor_core::rundown::OnAir;
 use anchor_engines::LoadContext;
 use anchor_engines::chain::Chain;
@@ -83,6 +85,17 @@ impl Crew {
         let voices = |slot: &Slot<dyn Tts>| slot.load().ok().map(|engine| engine.voices());
         let all: Option<Vec<_>> = self.tts.slots().map(voices).collect();
         all.map(|all| all.concat())
+    }
+
+    /// Has `hook` called whenever an engine of this kind is asked for something. Only the first hook of a kind counts.
+    pub fn on_use(&self, kind: EngineKind, hook: impl Fn() + Send + Sync + 'static) {
+        match kind {
+            EngineKind::Stt => self.stt.on_use(hook),
+            EngineKind::Llm => self.llm.on_use(hook),
+            EngineKind::Tts => self.tts.on_use(hook),
+            // A detector needs no server.
+            EngineKind::Vad => {}
+        }
     }
 
     /// How the engines are, now and later.

@@ -72,6 +72,10 @@ pub(crate) fn start(config: &Config, prepared: Prepared, crew: &Arc<Crew>) -> Re
     };
     let supervisor = Supervisor::start(recipes, notices)
         .map_err(|error| Error::System { what: "to ask the model servers", source: std::io::Error::other(error) })?;
+    for server in plan.parts.iter().map(|part| part.server) {
+        let handle = supervisor.handle();
+        crew.on_use(server.engine_kind(), move || handle.wanted(server.name()));
+    }
     tokio::spawn(tell_progress(supervisor.status()));
     Ok(Some(supervisor))
 }

@@ -1,5 +1,7 @@
 //! How large a model is, and how large what it remembers and computes: pure arithmetic on a few numbers of its design.
 
+use anchor_core::engine::EngineKind;
+
 use super::units::GIB;
 
 /// What a server of vLLM may compute in one step, in tokens. vLLM takes 2,048 on small cards and 8,192 on large ones.
@@ -204,6 +206,15 @@ pub enum Server {
 impl Server {
     /// All, in the order they are started in.
     pub const ALL: [Self; 3] = [Self::Ollama, Self::Higgs, Self::Voxtral];
+
+    /// What its engine does.
+    pub const fn engine_kind(self) -> EngineKind {
+        match self {
+            Self::Ollama => EngineKind::Llm,
+            Self::Higgs => EngineKind::Tts,
+            Self::Voxtral => EngineKind::Stt,
+        }
+    }
 
     /// Its name, as in settings and messages.
     pub const fn name(self) -> &'static str {

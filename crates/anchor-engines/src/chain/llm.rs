@@ -19,6 +19,7 @@ const KEPT_MAX: usize = 64 * 1024;
 
 impl Llm for Chain<dyn Llm> {
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
+        self.used();
         if let Some(only) = self.only() {
             return only.generate(request);
         }

@@ -6,7 +6,7 @@
 //! by notices on the [`Board`]; the audience hears no word of it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anchor_core::engine::{EngineError, EngineKind, EngineState, EventStream, Notice, NoticeKind};
@@ -46,7 +46,11 @@ struct Shared<E: ?Sized + 'static> {
     members: Vec<Member<E>>,
     board: Board,
     patience: Duration,
+    on_use: OnceLock<OnUse>,
 }
+
+/// Called at every request.
+type OnUse = Box<dyn Fn() + Send + Sync>;
 
 struct Member<E: ?Sized + 'static> {
     slot: Slot<E>,
@@ -68,7 +72,7 @@ impl<E: Kind + ?Sized> Chain<E> {
             pace: Mutex::default(),
         };
         let members = std::iter::once(first).chain(others).map(member).collect();
-        let chain = Self(Arc::new(Shared { members, board: board.clone(), patience }));
+        let chain = Self(Arc::new(Shared { members, board: board.clone(), patience, on_use: OnceLock::new() }));
         chain.0.show_in_use();
         chain
     }
@@ -93,6 +97,17 @@ impl<E: Kind + ?Sized> Chain<E> {
             }
         }
         if problems.len() < self.members().len() { Ok(()) } else { problems.into_iter().next().map_or(Ok(()), Err) }
+    }
+
+    /// Has `hook` called at every request: for whoever starts servers when they are first used. Only the first hook counts.
+    pub fn on_use(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.on_use.set(Box::new(hook));
+    }
+
+    fn used(&self) {
+        if let Some(hook) = self.0.on_use.get() {
+            hook();
+        }
     }
 
     /// The members' slots, the best first.

@@ -16,6 +16,7 @@ const KEPT_MAX: usize = 125 * INPUT_RATE as usize;
 
 impl Stt for Chain<dyn Stt> {
     fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent> {
+        self.used();
         if let Some(only) = self.only() {
             return only.transcribe(request, audio);
         }

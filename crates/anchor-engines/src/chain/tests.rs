@@ -274,6 +274,23 @@ async fn dropping_a_stream_drops_the_members_and_dropping_the_chain_ends_its_tas
 }
 
 #[tokio::test]
+async fn every_request_is_told_of_whoever_serves_it() {
+    let board = Board::default();
+    let good = Model::new("good", &[&[Step::Fail]]);
+    let spare = Model::new("spare", &[&[says("spare")]]);
+    let chain = chain_of(&board, &[&good, &spare]);
+    let uses = Arc::new(AtomicUsize::new(0));
+    let counter = uses.clone();
+    chain.on_use(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    for _ in 0..3 {
+        assert_eq!(answer(&chain).await.unwrap(), "spare");
+    }
+    assert_eq!(uses.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn members_load_together_and_one_is_enough() {
     static BROKEN: crate::Entry<dyn Llm> = crate::Entry {
         name: "broken",

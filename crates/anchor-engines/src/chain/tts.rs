@@ -23,6 +23,7 @@ const CLAUSES_AHEAD: usize = 4;
 
 impl Tts for Chain<dyn Tts> {
     fn speak(&self, request: TtsRequest, text: TextInput) -> EventStream<TtsEvent> {
+        self.used();
         if let Some(only) = self.only() {
             return only.speak(request, text);
         }
