@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anchor_core::engine::{
-    EngineError, EngineKind, EngineStatus, Engines, Llm, Notice, Notices, Stt, Tts, VadModel, Voice,
+    EngineError, EngineKind, EngineState, EngineStatus, Engines, Llm, Notice, Notices, Stt, Tts, VadModel, Voice,
 };
 use anchor_core::rundown::OnAir;
 use anchor_engines::LoadContext;
@@ -38,16 +38,14 @@ impl Crew {
         })
     }
 
-    /// Loads all at the same time. What cannot be loaded shows on the board and is tried again when it is needed.
-    /// Blocks.
+    /// Loads all at the same time and asks those behind a network whether their servers are there. What cannot be loaded, or
+    /// does not answer, shows on the board and is tried again. Blocks.
     pub fn preload(&self) {
         let runtime = tokio::runtime::Handle::try_current().ok();
         std::thread::scope(|scope| {
-            // Chains look after what cannot be loaded in the runtime they are loaded in.
-            let in_runtime = || runtime.as_ref().map(tokio::runtime::Handle::enter);
-            scope.spawn(move || (in_runtime(), self.stt.load()).1);
-            scope.spawn(move || (in_runtime(), self.llm.load()).1);
-            scope.spawn(move || (in_runtime(), self.tts.load()).1);
+            scope.spawn(|| preload(&self.stt, runtime.as_ref()));
+            scope.spawn(|| preload(&self.llm, runtime.as_ref()));
+            scope.spawn(|| preload(&self.tts, runtime.as_ref()));
         });
     }
 
@@ -80,8 +78,13 @@ impl Crew {
         self.tts.voices()
     }
 
-    /// The voices of all the chain's engines; `None` where one of them cannot be loaded. Blocks while they load.
+    /// The voices of all the chain's engines; `None` where one of them does not work, so that nobody knows. Blocks while
+    /// they load.
     pub fn all_voices(&self) -> Option<Vec<Voice>> {
+        let down = |status: &EngineStatus| status.kind == EngineKind::Tts && status.state != EngineState::Ready;
+        if self.status().borrow().iter().any(down) {
+            return None;
+        }
         let voices = |slot: &Slot<dyn Tts>| slot.load().ok().map(|engine| engine.voices());
         let all: Option<Vec<_>> = self.tts.slots().map(voices).collect();
         all.map(|all| all.concat())
@@ -111,6 +114,16 @@ impl Crew {
     /// Tells the operator that something happened.
     pub fn notify(&self, notice: Notice) {
         self.board.notify(notice);
+    }
+}
+
+/// Chains look after what fails in the runtime they are loaded in; without one, nothing is asked of a network either.
+fn preload<E: Kind + ?Sized>(chain: &Chain<E>, runtime: Option<&tokio::runtime::Handle>) {
+    let _in_runtime = runtime.map(tokio::runtime::Handle::enter);
+    // What cannot be loaded shows on the board.
+    let _ = chain.load();
+    if let Some(runtime) = runtime {
+        runtime.block_on(chain.meet());
     }
 }
 

@@ -99,6 +99,21 @@ impl<E: Kind + ?Sized> Chain<E> {
         if problems.len() < self.members().len() { Ok(()) } else { problems.into_iter().next().map_or(Ok(()), Err) }
     }
 
+    /// Probes all members at the same time, so that nobody has to wait in the first turn to learn that one is down, and
+    /// engines behind a network know what their servers can do. A member that fails is looked after from now on.
+    pub async fn meet(&self) {
+        let meet = async |at: usize| {
+            let slot = self.members()[at].slot.clone();
+            let outcome = tokio::time::timeout(PROBE_PATIENCE, guarded_probe(&slot)).await;
+            match outcome.unwrap_or_else(|_| Err(silent(&slot, PROBE_PATIENCE))) {
+                Ok(()) => {}
+                Err(error) if self.members().len() > 1 => self.failed(at, &error),
+                Err(error) => slot.show_trouble(&error),
+            }
+        };
+        futures::future::join_all((0..self.members().len()).map(meet)).await;
+    }
+
     /// Has `hook` called at every request: for whoever starts servers when they are first used. Only the first hook counts.
     pub fn on_use(&self, hook: impl Fn() + Send + Sync + 'static) {
         let _ = self.0.on_use.set(Box::new(hook));

@@ -273,6 +273,21 @@ async fn dropping_a_stream_drops_the_members_and_dropping_the_chain_ends_its_tas
     assert_eq!(tasks(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_is_down_is_known_before_the_first_turn() {
+    let board = Board::default();
+    let good = Model::new("good", &[&[says("good")]]);
+    let spare = Model::new("spare", &[&[says("spare")]]);
+    good.up.store(false, Ordering::SeqCst);
+    let chain = chain_of(&board, &[&good, &spare]);
+    chain.meet().await;
+    assert_eq!(answer(&chain).await.unwrap(), "spare");
+    assert_eq!(good.asked(), 0, "the first turn went to an engine that is down");
+    good.up.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(answer(&chain).await.unwrap(), "good");
+}
+
 #[tokio::test]
 async fn every_request_is_told_of_whoever_serves_it() {
     let board = Board::default();
