@@ -62,7 +62,8 @@ pub static STT: &[Entry<dyn Stt>] =
     &[stt::pocketsphinx::ENTRY, stt::voxtral::vllm::ENTRY, stt::voxtral::realtime::ENTRY];
 
 /// The language models.
-pub static LLM: &[Entry<dyn Llm>] = &[llm::desk::ENTRY];
+pub static LLM: &[Entry<dyn Llm>] =
+    &[llm::desk::ENTRY, llm::ollama::ENTRY, llm::openai_chat::ENTRY, llm::voxtral_vllm::ENTRY];
 
 /// The voices.
 pub static TTS: &[Entry<dyn Tts>] =

@@ -310,10 +310,10 @@ mod tests {
     async fn pulled(pulls: Vec<Pull>) -> (Result<(), String>, Vec<String>) {
         let (address, _) = ollama(false, pulls).await;
         let told = Mutex::new(Vec::new());
-        let outcome = pull(&address, NAME, patience(), &|step: Step<'_>| {
-            told.lock().unwrap().push(serde_json::to_string(&step).unwrap());
-        });
-        let outcome = outcome.await.map_err(|error| error.to_string().replace(&address, "http://ollama"));
+        let tell = |step: Step<'_>| told.lock().unwrap().push(serde_json::to_string(&step).unwrap());
+        let outcome = pull(&address, NAME, patience(), &tell)
+            .await
+            .map_err(|error| error.to_string().replace(&address, "http://ollama"));
         (outcome, told.into_inner().unwrap())
     }
 

@@ -22,10 +22,10 @@ use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
-use crate::servers::ollama::Ollama;
-use crate::servers::speech::{Kind, Speech};
-use crate::servers::vllm::Vllm;
-use crate::servers::{Server, Trouble, Troubles, morse};
+use crate::model_servers::ollama::Ollama;
+use crate::model_servers::speech::{Kind, Speech};
+use crate::model_servers::vllm::Vllm;
+use crate::model_servers::{Server, Trouble, Troubles, morse};
 
 /// People who talk to the anchor at the same time. More would only measure how slow this machine is.
 const CALLERS: usize = 12;
@@ -257,7 +257,8 @@ fn transcript(done: &Value) -> String {
 
 fn report(calm: &[Turn], chaos: &[Turn], faults: &Faults, wrong: &[String]) {
     let touched = |turn: &&Turn| faults.iter().any(|(from, to, _)| *from < turn.done && turn.begun < *to);
-    let waits = |turns: &[&Turn]| Spread::of(turns.iter().filter_map(|turn| turn.wait)).map(|spread| spread.to_string());
+    let waits =
+        |turns: &[&Turn]| Spread::of(turns.iter().filter_map(|turn| turn.wait)).map(|spread| spread.to_string());
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, _, what) in faults {
         *kinds.entry(what).or_default() += 1;
@@ -287,4 +288,3 @@ fn children() -> Vec<u32> {
     let list = std::fs::read_to_string(path).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
-

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod chaos;
 mod cli;
 mod e2e;
 mod plan;
 mod servers;
 mod studio;
 mod support;
+
+/// The protocol servers of the engines' own tests, not all of which are needed here.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../anchor-engines/tests/it/servers/mod.rs"]
+mod model_servers;

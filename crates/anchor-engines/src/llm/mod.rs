@@ -1,3 +1,25 @@
 //! Language models, one file or folder each.
 
 pub mod desk;
+pub mod ollama;
+pub mod openai_chat;
+pub mod voxtral_vllm;
+
+mod briefing;
+mod calls;
+mod chat;
+mod prompt;
+mod spoken;
+
+use anchor_core::engine::{EngineError, EventStream, LlmEvent};
+use futures::StreamExt;
+
+/// A stream that only says why there is none.
+fn failed_stream(error: EngineError) -> EventStream<LlmEvent> {
+    futures::stream::once(async { Err(error) }).boxed()
+}
+
+/// The error of an engine that is asked about sound and cannot hear.
+fn cannot_hear(engine: &'static str) -> EngineError {
+    EngineError::Unsupported { engine, reason: "it cannot hear; voxtral-vllm answers questions about sound".into() }
+}

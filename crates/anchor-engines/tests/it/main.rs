@@ -11,6 +11,7 @@ mod behaviour;
 mod chain;
 mod desk;
 mod higgs;
+mod language_models;
 mod openai_speech;
 mod servers;
 mod stt;

@@ -97,6 +97,9 @@ impl Desk {
 
 impl Llm for Desk {
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
+        if request.sound.is_some() {
+            return super::failed_stream(super::cannot_hear(NAME));
+        }
         let desk = self.0.clone();
         blocking::stream(NAME, move |sink| {
             let index = desk.index();

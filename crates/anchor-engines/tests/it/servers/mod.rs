@@ -2,6 +2,8 @@
 //! documentation and fails in every way the real one can. They prove the client; they prove nothing about models.
 
 pub mod morse;
+pub mod ollama;
+pub mod openai_chat;
 pub mod speech;
 pub mod vllm;
 
@@ -26,6 +28,8 @@ pub async fn stand_in(engine: &str) -> Server {
         "higgs-server" => speech::Speech::serve(speech::Kind::Boson).await.1,
         "openai-speech" => speech::Speech::serve(speech::Kind::OpenAi).await.1,
         "voxtral-vllm" | "voxtral-realtime" => vllm::Vllm::serve("what are the headlines").await.1,
+        "ollama" => ollama::Ollama::serve().await.1,
+        "openai-chat" => openai_chat::Chat::serve().await.1,
         _ => panic!("no protocol server is known for the engine {engine}: add a line here"),
     }
 }

@@ -55,7 +55,8 @@ impl Vllm {
             .route("/v1/audio/transcriptions", post(transcribe))
             .route("/v1/realtime", any(realtime))
             .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
-            .with_state(vllm.clone());
+            .with_state(vllm.clone())
+            .merge(super::openai_chat::Chat::default().routes());
         let server = Server::start(router).await;
         (vllm, server)
     }
