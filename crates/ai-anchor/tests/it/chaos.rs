@@ -28,7 +28,7 @@ use crate::model_servers::vllm::Vllm;
 use crate::model_servers::{Server, Trouble, Troubles, morse};
 
 /// People who talk to the anchor at the same time. More would only measure how slow this machine is.
-const CALLERS: usize = 12;
+const CALLERS: usize = 8;
 
 /// Turns of all of them together while everything breaks, unless `ANCHOR_CHAOS_TURNS` says otherwise.
 const TURNS: usize = 120;
@@ -39,6 +39,9 @@ const CALM_TURNS: usize = 24;
 /// Nobody waits longer for the end of an answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// A wait longer than this is told stage by stage.
+const SLOW: Duration = Duration::from_millis(2_200);
+
 /// The question, and what both recognisers make of it.
 const QUESTION: &str = "what are the headlines";
 
@@ -48,6 +51,8 @@ struct Turn {
     /// From the last audible sample of the question to the first of the answer; `None` if nothing was heard.
     wait: Option<Duration>,
     done: Instant,
+    /// How long each stage took, as the studio is told.
+    stages: String,
     /// The answer as written.
     written: String,
     /// The words of the answer as heard.
@@ -220,12 +225,15 @@ async fn spoken_question() -> Utterance {
 /// Has all callers talk to the anchor until they have had so many turns together.
 async fn converse(host: &Arc<Host>, question: &Arc<Utterance>, turns: usize) -> Vec<Turn> {
     let mut callers = tokio::task::JoinSet::new();
-    for _ in 0..CALLERS {
+    for number in 0..CALLERS {
         let (host, question) = (host.clone(), question.clone());
         callers.spawn(async move {
             let mut caller = Caller::call(&host.line()).await?;
             let mut had = Vec::new();
+            let mut random = Random(0x517c_c1b7 + number as u32);
             for _ in 0..turns.div_ceil(CALLERS) {
+                // People do not all speak at the same moment.
+                sleep(random.between(0, 2_000)).await;
                 had.push(turn(&mut caller, &question).await?);
             }
             Ok::<_, CallError>(had)
@@ -241,13 +249,22 @@ async fn converse(host: &Arc<Host>, question: &Arc<Utterance>, turns: usize) -> 
 async fn turn(caller: &mut Caller, question: &Utterance) -> Result<Turn, CallError> {
     caller.clear_ear();
     let said = caller.say(question);
-    let (_, event) = caller.wait("response.done", PATIENCE, |event, _| event["type"] == "response.done").await?;
+    let mut stages = String::new();
+    let done = caller.wait("response.done", PATIENCE, |event, _| {
+        if event["type"] == "anchor.latency" {
+            let stage = |name: &str| event[format!("{name}_ms")].as_u64().unwrap_or_default();
+            let [endpointing, stt, llm, tts] = ["endpointing", "stt", "llm", "tts"].map(stage);
+            stages = format!("endpointing {endpointing}, stt {stt}, llm {llm}, tts {tts} ms");
+        }
+        event["type"] == "response.done"
+    });
+    let (_, event) = done.await?;
     let written = transcript(&event);
     // The last of the sound may still be on its way to the ear.
     caller.wait("listening", PATIENCE, |event, _| event["state"] == "listening").await?;
     let wait = caller.ear().first_audible().map(|first| first.saturating_duration_since(said.last));
     let heard = morse::words_heard(&caller.ear().sound());
-    Ok(Turn { begun: said.first, wait, done: Instant::now(), written, heard })
+    Ok(Turn { begun: said.first, wait, done: Instant::now(), stages, written, heard })
 }
 
 fn transcript(done: &Value) -> String {
@@ -268,6 +285,9 @@ fn report(calm: &[Turn], chaos: &[Turn], faults: &Faults, wrong: &[String]) {
     show("wait, nothing broken", calm.iter().collect());
     show("wait, all of the chaos", chaos.iter().collect());
     show("wait, during a fault", chaos.iter().filter(touched).collect());
+    for turn in chaos.iter().filter(|turn| turn.wait > Some(SLOW)) {
+        println!("  waited {:?}: {}", turn.wait.unwrap_or_default(), turn.stages);
+    }
     println!("turns in which a word was lost or said twice: {} of {}", wrong.len(), chaos.len());
     for line in wrong {
         println!("  {line}");
