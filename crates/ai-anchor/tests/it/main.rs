@@ -5,6 +5,7 @@
 mod chaos;
 mod cli;
 mod e2e;
+mod models;
 mod plan;
 mod servers;
 mod studio;
