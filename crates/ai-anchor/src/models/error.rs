@@ -53,7 +53,7 @@ pub enum ModelError {
         free: u64,
     },
     /// The server does not give it to this person.
-    #[error("{repository}: the server answers {status}{}. {}", said(message), forbidden(repository, *token))]
+    #[error("{repository}: the server answers {status}{}. {}", said(message), forbidden(repository, *status, *token))]
     Forbidden {
         /// The repository.
         repository: String,
@@ -135,7 +135,7 @@ pub enum ModelError {
         what: String,
     },
     /// Files are damaged or missing.
-    #[error("{count} of the files are damaged or missing. Mend it: ai-anchor models pull {}", models.join(" "))]
+    #[error("damaged or missing: {count} {}. Mend it: ai-anchor models pull {}", if *count == 1 { "file" } else { "files" }, models.join(" "))]
     Damaged {
         /// How many files.
         count: usize,
@@ -173,14 +173,16 @@ fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(" and says \"{message}\"") }
 }
 
-fn forbidden(repository: &str, token: bool) -> String {
+fn forbidden(repository: &str, status: u16, token: bool) -> String {
     let page = format!("https://huggingface.co/{repository}");
+    // Hugging Face does not tell strangers whether a repository exists.
+    let unless = if status == 401 { ", unless the repository is gone" } else { "" };
     if token {
-        format!("HF_TOKEN was sent: check at {page} that its account has accepted the licence and may read it")
+        format!("HF_TOKEN was sent: check at {page} that its account has accepted the licence and may read it{unless}")
     } else {
         format!(
             "Accept its licence at {page}, make a token that may read at https://huggingface.co/settings/tokens, and \
-             set it as HF_TOKEN"
+             set it as HF_TOKEN{unless}"
         )
     }
 }

@@ -401,7 +401,7 @@ mod tests {
             .await
             .unwrap_err();
         insta::assert_snapshot!(error, @"model.bin of test/model is not what was announced: its checksum is 1fc5d253afbcfa513e578376426755539827de93ebb93944a6966de00daa8c2b instead of 0000000000000000000000000000000000000000000000000000000000000000. It was thrown away; if another pull ends like this, the copy on the server is damaged or was tampered with");
-        assert_eq!(hub.ranges().len(), 3);
+        assert_eq!(hub.ranges(), ["all", "all"]);
         assert!(!folder.path().join("test--model/model.bin").exists());
     }
 

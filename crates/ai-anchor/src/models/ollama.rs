@@ -310,10 +310,9 @@ mod tests {
     async fn pulled(pulls: Vec<Pull>) -> (Result<(), String>, Vec<String>) {
         let (address, _) = ollama(false, pulls).await;
         let told = Mutex::new(Vec::new());
-        let outcome = pull(&address, NAME, patience(), &|step: Step<'_>| {
-            told.lock().unwrap().push(serde_json::to_string(&step).unwrap());
-        });
-        let outcome = outcome.await.map_err(|error| error.to_string().replace(&address, "http://ollama"));
+        let progress = |step: Step<'_>| told.lock().unwrap().push(serde_json::to_string(&step).unwrap());
+        let outcome = pull(&address, NAME, patience(), &progress).await;
+        let outcome = outcome.map_err(|error| error.to_string().replace(&address, "http://ollama"));
         (outcome, told.into_inner().unwrap())
     }
 
@@ -329,7 +328,15 @@ mod tests {
     async fn a_pull_is_told_step_by_step_however_its_lines_are_cut() {
         let (outcome, told) = pulled(vec![Pull::Pieces(LINES.to_vec())]).await;
         assert_eq!(outcome, Ok(()));
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        {"step":"ollama","status":"pulling manifest"}
+        {"step":"begin","file":"sha256:0bad","bytes":100,"done":0}
+        {"step":"advance","file":"sha256:0bad","bytes":100,"done":60}
+        {"step":"advance","file":"sha256:0bad","bytes":100,"done":100}
+        {"step":"ollama","status":"verifying sha256 digest"}
+        {"step":"ollama","status":"writing manifest"}
+        {"step":"ollama","status":"success"}
+        "#);
     }
 
     #[tokio::test]
@@ -344,7 +351,7 @@ mod tests {
         assert!(retries[1].contains("nothing came for 0.2 seconds"));
         let busy = || Pull::Status(503, r#"{"error":"server busy"}"#);
         let (outcome, _) = pulled(vec![busy(), busy(), busy()]).await;
-        insta::assert_snapshot!(outcome.unwrap_err(), @"");
+        insta::assert_snapshot!(outcome.unwrap_err(), @r#"hf.co/a/b:Q4_K_M by Ollama could not be downloaded in 3 attempts, the last of which failed because it says "server busy". Run the same command again to go on where it stopped"#);
     }
 
     #[tokio::test]
@@ -363,14 +370,22 @@ mod tests {
         }
         texts.push(pull("http://127.0.0.1:1", NAME, patience(), &|_: Step<'_>| {}).await.unwrap_err().to_string());
         texts.push(size_of("ollama", NAME, patience()).await.unwrap_err().to_string());
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        Ollama at http://ollama: it says "pull model manifest: file does not exist". Check that the name is still on Hugging Face or in Ollama's library
+        Ollama at http://ollama: it says "write /models/x: no space left on device". Make room on the disk of Ollama's models (OLLAMA_MODELS)
+        Ollama at http://ollama: it says "pull model manifest: Get https://hf.co: no such host"
+        Ollama at http://ollama: it answers 404 Not Found
+        Ollama at http://ollama: it sends what cannot be understood: expected value at line 1 column 1. Check that Ollama listens there
+        Ollama at http://127.0.0.1:1: it cannot be reached: Connection refused (os error 111). Start it with: ollama serve
+        Ollama at ollama: this is no address. Give one such as http://127.0.0.1:11434
+        "#);
     }
 
     #[tokio::test]
     async fn a_line_without_an_end_is_not_collected_for_ever() {
         let endless = "x".repeat(40_000).leak();
         let (outcome, _) = pulled(vec![Pull::Stuck(vec![endless, endless])]).await;
-        insta::assert_snapshot!(outcome.unwrap_err(), @"");
+        insta::assert_snapshot!(outcome.unwrap_err(), @"Ollama at http://ollama: it sends a line of more than 65536 bytes");
     }
 
     #[tokio::test]

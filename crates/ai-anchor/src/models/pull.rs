@@ -302,8 +302,6 @@ fn make_folder_of(file: &Path) -> Result<(), ModelError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -409,7 +407,15 @@ mod tests {
         hub.list(401, Value::Null);
         let access = Access { token: None, ..access(folder.path(), &hub) };
         texts.push(pull(&small(), &access, None, &QUIET).await.unwrap_err().to_string());
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        test/model: the server answers 401. HF_TOKEN was sent: check at https://huggingface.co/test/model that its account has accepted the licence and may read it, unless the repository is gone
+        test/model: the server answers 403. HF_TOKEN was sent: check at https://huggingface.co/test/model that its account has accepted the licence and may read it
+        http://hub does not have test/model at revision main. Check models.mirror; on Hugging Face it may have moved
+        http://hub: the list of test/model is not that of Hugging Face: invalid type: map, expected a sequence at line 1 column 0. Check models.mirror
+        test/model: the server answers 403 and says "You have to be in the list of people who accepted". HF_TOKEN was sent: check at https://huggingface.co/test/model that its account has accepted the licence and may read it
+        http://hub does not have config.json of test/model at revision main. Check models.mirror; on Hugging Face it may have moved
+        test/model: the server answers 401. Accept its licence at https://huggingface.co/test/model, make a token that may read at https://huggingface.co/settings/tokens, and set it as HF_TOKEN, unless the repository is gone
+        "#);
     }
 
     #[tokio::test]
@@ -429,15 +435,24 @@ mod tests {
         texts.push(refusal(&hub).await);
         hub.list(200, (0..10_001).map(|index| entry(&index.to_string(), b"")).collect());
         texts.push(refusal(&hub).await);
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        the list of files of test/model is refused: it names "../../.ssh/authorized_keys". Check that models.mirror is a server you trust
+        the list of files of test/model is refused: it names "/etc/passwd". Check that models.mirror is a server you trust
+        the list of files of test/model is refused: it names "weights/..\\x.bin". Check that models.mirror is a server you trust
+        the list of files of test/model is refused: "weights/ü.bin" is no name for a file of a model. Check that models.mirror is a server you trust
+        the list of files of test/model is refused: it names config.json twice. Check that models.mirror is a server you trust
+        the list of files of test/model is refused: it has no weights/*.bin, so this is not the model that was expected. Check that models.mirror is a server you trust
+        the list of files of test/model is refused: config.json has no checksum but "?". Check that models.mirror is a server you trust
+        the list of files of test/model is refused: it has more than 10000 files or 100 pages. Check that models.mirror is a server you trust
+        "#);
     }
 
     #[tokio::test]
     async fn without_room_nothing_is_fetched() {
         let (hub, folder) = (hub().await, tempfile::tempdir().unwrap());
-        let access = Access { free_space: |_| Ok(536_871_000), ..access(folder.path(), &hub) };
+        let access = Access { free_space: |_| Ok(100_000_000), ..access(folder.path(), &hub) };
         let error = pull(&small(), &access, None, &QUIET).await.unwrap_err().to_string();
-        insta::assert_snapshot!(error.replace(folder.path().to_str().unwrap(), "/models"), @"");
+        insta::assert_snapshot!(error.replace(folder.path().to_str().unwrap(), "/models"), @"tested needs 536.87 MB more in /models, where 100.00 MB are free. Make room, or choose another folder with models.path");
         assert_eq!(hub.ranges(), [] as [&str; 0]);
     }
 
@@ -471,7 +486,11 @@ mod tests {
         std::fs::remove_file(place.join("weights/model-2.bin")).unwrap();
         std::fs::write(place.join("config.json"), "{} ").unwrap();
         let found: Vec<String> = verify(&model, &access, &QUIET).await.unwrap().iter().map(Damage::to_string).collect();
-        insta::assert_snapshot!(found.join("\n"), @"");
+        insta::assert_snapshot!(found.join("\n"), @"
+        config.json is damaged: it has 3 bytes instead of 2
+        weights/model-1.bin is damaged: its SHA-256 is 331da66b9cc4bb1a1a024027a748b535c45195eca41c0f1301f8f270b970cde2 instead of b3809bdab490a15cf145409b9c055f4b093b6118ac349fa6817baedf103cac1b
+        weights/model-2.bin is missing
+        ");
         assert!(!is_here(&model, &access).await);
         let asked = hub.ranges().len();
         pull(&model, &access, None, &QUIET).await.unwrap();
@@ -524,7 +543,7 @@ mod tests {
         remove(&model, &offline).await.unwrap();
         std::fs::write(from.path().join("test--model/weights/model-1.bin"), [7; 300]).unwrap();
         let error = pull(&model, &offline, None, &QUIET).await.unwrap_err().to_string();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"weights/model-1.bin of test/model is not what was announced: its checksum is d677143e1431e8bb62b612cc7bb2c06a5eabe3d673f93a47113f2621aabaf421 instead of b3809bdab490a15cf145409b9c055f4b093b6118ac349fa6817baedf103cac1b. It was thrown away; copy it to the folder again");
         assert_eq!(hub.seen().len(), asked);
     }
 
@@ -553,7 +572,7 @@ mod tests {
         let (model, name) = (small(), from.path().to_str().unwrap());
         let offline = Access { from: Some(from.path().to_owned()), ..access(folder.path(), &hub) };
         let error = pull(&model, &offline, None, &QUIET).await.unwrap_err().to_string();
-        insta::assert_snapshot!(error.replace(name, "/disk"), @"");
+        insta::assert_snapshot!(error.replace(name, "/disk"), @"/disk has no tested: neither test--model with the record of a finished pull, nor models--test--model with revision main as Hugging Face's cache has it. Pull it on a machine with a network and copy its folder");
         cache(from.path());
         assert_eq!(pull(&model, &offline, None, &QUIET).await.unwrap().bytes, 302);
         remove(&model, &offline).await.unwrap();
@@ -561,7 +580,7 @@ mod tests {
         std::fs::remove_file(snapshot.join("config.json")).unwrap();
         std::fs::write(snapshot.join("config.json"), "{}").unwrap();
         let error = pull(&model, &offline, None, &QUIET).await.unwrap_err().to_string();
-        insta::assert_snapshot!(error.replace(name, "/disk"), @"");
+        insta::assert_snapshot!(error.replace(name, "/disk"), @"/disk has /disk/hub/models--test--model/snapshots/c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00/config.json, which is no link to a blob, so that nothing tells whether it is whole. Copy the cache with its links (cp -a)");
         assert!(hub.seen().is_empty());
     }
 
@@ -575,7 +594,7 @@ mod tests {
             ollama: crate::models::testing::serve(tags).await,
             ..access(folder.path(), &hub)
         };
-        insta::assert_snapshot!(pull(&model, &offline, None, &QUIET).await.unwrap_err(), @"");
+        insta::assert_snapshot!(pull(&model, &offline, None, &QUIET).await.unwrap_err(), @"/disk is not asked for mistral-small, because Ollama keeps its models itself. Copy the folder that OLLAMA_MODELS names (usually ~/.ollama/models) from a machine that has it");
     }
 
     #[test]

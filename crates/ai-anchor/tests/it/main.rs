@@ -4,5 +4,6 @@
 
 mod cli;
 mod e2e;
+mod models;
 mod studio;
 mod support;

@@ -126,7 +126,7 @@ fn table(rows: &[(&Model, Presence)], access: &Access) -> String {
             Presence::Unknown { reason } => (model.bytes, reason.clone()),
         };
         let (name, role, size) = (model.name, model.role.name(), DecimalBytes(size).to_string());
-        lines.push(format!("{name:width$}  {role:5}  {size:>8}  {state}"));
+        lines.push(format!("{name:width$}  {role:5}  {size:>9}  {state}"));
         lines.push(format!("{:width$}  {}. {}", "", model.about, model.licence.name));
     }
     lines.push(format!("\nThe folder of the models is {}", access.folder.display()));
