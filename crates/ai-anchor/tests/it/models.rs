@@ -206,15 +206,15 @@ fn people_see_what_there_is() {
     insta::assert_snapshot!(place.ended(0, command.output().unwrap()).0, @"
     voxtral               stt    200.00 kB  here
                           Voxtral Mini 3B: recognises eight languages and understands questions. Apache-2.0
-    voxtral-realtime      stt     8.87 GB  3.00 kB here
+    voxtral-realtime      stt      8.87 GB  3.00 kB here
                           Voxtral Mini 4B Realtime: recognises while a person speaks. Apache-2.0
-    mistral-small         llm    14.33 GB  Ollama at http://127.0.0.1:1: it cannot be reached: Connection refused (os error 111). Start it with: ollama serve
+    mistral-small         llm     14.33 GB  Ollama at http://127.0.0.1:1: it cannot be reached: Connection refused (os error 111). Start it with: ollama serve
                           Mistral Small 24B Instruct, abliterated, four bits a weight. Apache-2.0
-    higgs                 tts    11.54 GB  not here
+    higgs                 tts     11.54 GB  not here
                           Higgs Audio v2: speaks with feeling, in a voice it is shown. Boson Higgs Audio 2 Community License
     higgs-codec           codec  806.00 MB  not here
                           the audio tokenizer of Higgs Audio v2, in the layout of transformers. Boson Higgs Audio 2 Community License
-    higgs-original        tts    11.54 GB  not here
+    higgs-original        tts     11.54 GB  not here
                           Higgs Audio v2 as it was first published, for Boson's own image. Boson Higgs Audio 2 Community License
     higgs-original-codec  codec  802.00 MB  not here
                           the audio tokenizer that belongs to it. Boson Higgs Audio 2 Community License
