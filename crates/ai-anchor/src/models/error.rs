@@ -135,7 +135,7 @@ pub enum ModelError {
         what: String,
     },
     /// Files are damaged or missing.
-    #[error("{count} of the files are damaged or missing. Mend it: ai-anchor models pull {}", models.join(" "))]
+    #[error("damaged or missing: {count} {}. Mend it: ai-anchor models pull {}", if *count == 1 { "file" } else { "files" }, models.join(" "))]
     Damaged {
         /// How many files.
         count: usize,

@@ -155,7 +155,7 @@ fn a_model_is_pulled_verified_mended_and_removed() {
     let (out, err) = place.run(1, &["verify", "voxtral"]);
     insta::assert_snapshot!(format!("{out}\n{err}"), @"
     voxtral: tekken.json is damaged: its SHA-256 is 4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945 instead of 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
-    ai-anchor: 1 of the files are damaged or missing. Mend it: ai-anchor models pull voxtral
+    ai-anchor: damaged or missing: 1 file. Mend it: ai-anchor models pull voxtral
     ");
     place.run(0, &["pull", "voxtral"]);
     assert_eq!(place.run(0, &["verify", "voxtral"]).0, "voxtral: whole");
@@ -206,15 +206,15 @@ fn people_see_what_there_is() {
     insta::assert_snapshot!(place.ended(0, command.output().unwrap()).0, @"
     voxtral               stt    200.00 kB  here
                           Voxtral Mini 3B: recognises eight languages and understands questions. Apache-2.0
-    voxtral-realtime      stt     8.87 GB  3.00 kB here
+    voxtral-realtime      stt      8.87 GB  3.00 kB here
                           Voxtral Mini 4B Realtime: recognises while a person speaks. Apache-2.0
-    mistral-small         llm    14.33 GB  Ollama at http://127.0.0.1:1: it cannot be reached: Connection refused (os error 111). Start it with: ollama serve
+    mistral-small         llm     14.33 GB  Ollama at http://127.0.0.1:1: it cannot be reached: Connection refused (os error 111). Start it with: ollama serve
                           Mistral Small 24B Instruct, abliterated, four bits a weight. Apache-2.0
-    higgs                 tts    11.54 GB  not here
+    higgs                 tts     11.54 GB  not here
                           Higgs Audio v2: speaks with feeling, in a voice it is shown. Boson Higgs Audio 2 Community License
     higgs-codec           codec  806.00 MB  not here
                           the audio tokenizer of Higgs Audio v2, in the layout of transformers. Boson Higgs Audio 2 Community License
-    higgs-original        tts    11.54 GB  not here
+    higgs-original        tts     11.54 GB  not here
                           Higgs Audio v2 as it was first published, for Boson's own image. Boson Higgs Audio 2 Community License
     higgs-original-codec  codec  802.00 MB  not here
                           the audio tokenizer that belongs to it. Boson Higgs Audio 2 Community License

@@ -62,18 +62,23 @@ struct Pull {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config([])?;
     let mut access = Access { ollama: args.ollama, ..Access::of(&config) };
-    let work = async {
-        match args.action {
-            Action::List => list(&access, context).await,
-            Action::Pull(pull) => {
-                access.from = pull.from.clone().or(access.from.take());
-                fetch(&pull, &config, &access, context).await
-            }
-            Action::Verify { names } => verify(&names, &access, context).await,
-            Action::Remove { names, yes } => remove(&names, yes, &access, context).await,
+    match args.action {
+        Action::List => list(&access, context).await,
+        Action::Pull(pull) => {
+            access.from = pull.from.clone().or(access.from.take());
+            unless_stopped(fetch(&pull, &config, &access, context)).await
         }
-    };
+        Action::Verify { names } => unless_stopped(verify(&names, &access, context)).await,
+        Action::Remove { names, yes } => remove(&names, yes, &access, context).await,
+    }
+}
+
+/// Ends the work at Ctrl-C, with a word about how to go on.
+async fn unless_stopped(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     tokio::select! {
+        // Questions are asked before the work waits for anything, and so before Ctrl-C is listened for: at a question it
+        // ends the program as usual.
+        biased;
         outcome = work => outcome,
         stopped = tokio::signal::ctrl_c() => {
             stopped.map_err(|source| Error::System { what: "to hear of Ctrl-C", source })?;
@@ -126,7 +131,7 @@ fn table(rows: &[(&Model, Presence)], access: &Access) -> String {
             Presence::Unknown { reason } => (model.bytes, reason.clone()),
         };
         let (name, role, size) = (model.name, model.role.name(), DecimalBytes(size).to_string());
-        lines.push(format!("{name:width$}  {role:5}  {size:>8}  {state}"));
+        lines.push(format!("{name:width$}  {role:5}  {size:>9}  {state}"));
         lines.push(format!("{:width$}  {}. {}", "", model.about, model.licence.name));
     }
     lines.push(format!("\nThe folder of the models is {}", access.folder.display()));
