@@ -13,6 +13,7 @@ mod desk;
 mod higgs;
 mod language_models;
 mod openai_speech;
+mod reference;
 mod servers;
 mod stt;
 mod tts;

@@ -1,7 +1,6 @@
 //! Any server with `/v1/audio/speech`: a protocol server with its faults, and a real one where there is one.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use anchor_core::audio::{OUTPUT_RATE, resample};
@@ -10,6 +9,7 @@ use anchor_engines::loudness::integrated;
 use futures::{StreamExt, stream};
 
 use crate::higgs::{engine, listen};
+use crate::reference::Reference;
 use crate::servers::morse::{spoken, words_heard};
 use crate::servers::speech::{Kind, Speech};
 use crate::servers::{Server, Trouble};
@@ -121,33 +121,12 @@ fn mistakes_in_the_options_say_what_to_write() {
     insta::assert_snapshot!(say("language = 'en-GB'"), @"openai-speech cannot be used: `en-GB` is no language. Write its two letters, such as `en`.");
 }
 
-struct Reference(Child);
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A server that others wrote; see `tests/reference/speech_server.py` and `docs/engines/voices.md`. Where bare samples are asked
 /// for, it sends WAV of 22,050 Hz.
 #[tokio::test]
 async fn a_server_of_others_is_understood() {
-    let Ok(python) = std::env::var("ANCHOR_REFERENCE_PYTHON") else {
-        println!("skipped: ANCHOR_REFERENCE_PYTHON names no Python with ovos-tts-server");
-        return;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/speech_server.py");
-    if !Command::new(&python).args(["-c", "import ovos_tts_server"]).stderr(Stdio::null()).status().unwrap().success() {
-        println!("skipped: {python} has no ovos-tts-server");
-        return;
-    }
-    let child = Command::new(&python).arg(script).stdout(Stdio::piped()).spawn().unwrap();
-    let mut server = Reference(child);
-    let mut port = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let engine = engine("openai-speech", &format!("url = 'http://127.0.0.1:{}/openai'", port.trim())).unwrap();
+    let Some(server) = Reference::start("speech_server.py", "ovos_tts_server") else { return };
+    let engine = engine("openai-speech", &format!("url = '{}/openai'", server.url())).unwrap();
     engine.probe().await.unwrap();
     let (heard, ended, error) = listen(speak(&engine, None, 1.0)).await;
     assert_eq!((ended, error), (1, None));
