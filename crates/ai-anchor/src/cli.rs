@@ -117,7 +117,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Error> {
         Command::Say(args) => say::run(args, context).await,
         Command::Transcribe(args) => transcribe::run(args, context).await,
         Command::Ask(args) => ask::run(args, context).await,
-        Command::Engines(args) => engines::run(args, context),
+        Command::Engines(args) => engines::run(args, context).await,
         Command::Setup(args) => setup::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,

@@ -1,10 +1,11 @@
 //! `ai-anchor ask`
 
+use anchor_core::audio::AudioFrame;
 use anchor_core::engine::{Llm, LlmEvent, LlmRequest, Message, Role};
 use futures::StreamExt;
 use serde_json::json;
 
-use super::{STDIO, stdin_text};
+use super::{STDIO, sound, stdin_text};
 use crate::cli::Context;
 use crate::config::Flag;
 use crate::error::Error;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// The engine, one of `ai-anchor engines`
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
+    /// A WAV file that the questions are about, for an engine that can hear, such as voxtral-vllm
+    #[arg(long, value_name = "FILE")]
+    sound: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
@@ -30,7 +34,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
         [only] if only == STDIO => stdin_text()?.lines().map(str::to_owned).collect(),
         _ => args.text,
     };
-    let mut request = LlmRequest { instructions: config.session().instructions, ..LlmRequest::default() };
+    let sound = args.sound.as_deref().map(sound).transpose()?.map(AudioFrame::new);
+    let mut request = LlmRequest { instructions: config.session().instructions, sound, ..LlmRequest::default() };
     for question in turns.iter().filter(|turn| !turn.trim().is_empty()) {
         request.messages.push(Message::new(Role::User, question));
         let (text, stories) = answer(&llm, request.clone(), context).await?;

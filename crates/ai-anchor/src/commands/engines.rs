@@ -1,6 +1,7 @@
 //! `ai-anchor engines`
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use anchor_core::engine::{EngineError, EngineKind, Llm, Stt, Tts, VadModel};
 use anchor_core::rundown::OnAir;
@@ -8,6 +9,7 @@ use anchor_engines::slot::Kind;
 use anchor_engines::{LoadContext, Needs};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::cli::Context;
 use crate::config::Config;
@@ -17,6 +19,9 @@ use crate::on_air;
 /// List the engines and whether this machine can use them
 #[derive(clap::Args)]
 pub(crate) struct Args {}
+
+/// A server that is not heard of for so long is not here; its engine's own patience is shorter.
+const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// One engine, tried.
 struct Row {
@@ -29,31 +34,35 @@ struct Row {
     problem: Option<EngineError>,
 }
 
-pub(crate) fn run(_args: Args, context: &Context) -> Result<(), Error> {
+pub(crate) async fn run(_args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config([])?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
     let mut rows = Vec::new();
-    rows.extend(tried::<dyn Stt>(&config, &rundown, &config.engines.stt));
-    rows.extend(tried::<dyn Llm>(&config, &rundown, &config.engines.llm));
-    rows.extend(tried::<dyn Tts>(&config, &rundown, &config.engines.tts));
-    rows.extend(tried::<dyn VadModel>(&config, &rundown, std::slice::from_ref(&config.engines.vad)));
+    rows.extend(tried::<dyn Stt>(&config, &rundown, &config.engines.stt).await);
+    rows.extend(tried::<dyn Llm>(&config, &rundown, &config.engines.llm).await);
+    rows.extend(tried::<dyn Tts>(&config, &rundown, &config.engines.tts).await);
+    rows.extend(tried::<dyn VadModel>(&config, &rundown, std::slice::from_ref(&config.engines.vad)).await);
     Ok(context.out.result(&json(&rows), table(&rows))?)
 }
 
-/// The engines of one kind. Whether one can be used is known by loading it.
-fn tried<E: Kind + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>, chosen: &[String]) -> Vec<Row> {
-    let row = |entry: &'static anchor_engines::Entry<E>| {
+/// The engines of one kind. Whether one can be used is known by loading it, and by asking its server if it has one.
+async fn tried<E: Kind + ?Sized>(config: &Config, rundown: &watch::Receiver<OnAir>, chosen: &[String]) -> Vec<Row> {
+    let row = async |entry: &'static anchor_engines::Entry<E>| {
         let context = LoadContext { rundown: rundown.clone(), options: config.options(E::KIND, entry.name) };
+        let problem = match (entry.load)(&context) {
+            Ok(engine) => timeout(PROBE_MAX, engine.probe()).await.ok().and_then(Result::err),
+            Err(error) => Some(error),
+        };
         Row {
             kind: E::KIND,
             name: entry.name,
             about: entry.about,
             needs: entry.needs,
             chosen: chosen.iter().any(|name| name == entry.name),
-            problem: (entry.load)(&context).err(),
+            problem,
         }
     };
-    E::table().iter().map(row).collect()
+    futures::future::join_all(E::table().iter().map(row)).await
 }
 
 fn table(rows: &[Row]) -> String {

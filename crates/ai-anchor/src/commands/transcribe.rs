@@ -1,18 +1,15 @@
 //! `ai-anchor transcribe`
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-
 use anchor_core::audio::{AudioFrame, INPUT_RATE};
 use anchor_core::engine::{Stt, SttEvent, SttRequest};
 use futures::{StreamExt, stream};
 use serde_json::json;
 
-use super::STDIO;
+use super::sound;
 use crate::cli::Context;
 use crate::config::Flag;
 use crate::error::Error;
-use crate::{engines, on_air, wav};
+use crate::{engines, on_air};
 
 /// Samples handed to the recogniser at once: 20 ms, as in a conversation.
 const FRAME: usize = INPUT_RATE as usize / 50;
@@ -32,8 +29,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config(flag)?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
     let stt = engines::load::<dyn Stt>(&config, &rundown)?;
-    let samples =
-        wav::read(open(&args.file)?, INPUT_RATE).map_err(|source| Error::Wav { file: args.file.clone(), source })?;
+    let samples = sound(&args.file)?;
     let frames: Vec<_> = samples.chunks(FRAME).map(AudioFrame::new).collect();
     let request = SttRequest { language: config.session().language, prompt: None };
     let mut events = stt.transcribe(request, stream::iter(frames).boxed());
@@ -46,12 +42,4 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     }
     let seconds = samples.len() as f64 / f64::from(INPUT_RATE);
     Ok(context.out.result(&json!({ "file": args.file, "text": text, "seconds": seconds }), &text)?)
-}
-
-fn open(file: &str) -> Result<Box<dyn Read>, Error> {
-    if file == STDIO {
-        return Ok(Box::new(io::stdin()));
-    }
-    let opened = File::open(file).map_err(|source| Error::File { what: "read", file: file.into(), source })?;
-    Ok(Box::new(BufReader::new(opened)))
 }

@@ -383,7 +383,7 @@ mod tests {
           studio/anchor.toml line 7: there is no section or setting 'servr'. Did you mean the section [server]?
           studio/anchor.toml line 10: there is no setting 'anchor.port'. Did you mean 'port' in the section [server]?
           studio/anchor.toml line 12: there is no setting 'colour.red'. `ai-anchor config --defaults` prints all there are
-          studio/anchor.toml line 1: there is no profile called 'studioo'. There is: embedded
+          studio/anchor.toml line 1: there is no profile called 'studioo'. There is: embedded, studio
           studio/anchor.toml line 5: turn.threshold: it must be from 0.05 to 0.95, not 2
           studio/anchor.toml line 9: anchor.speed: it must be a number, not "fast"
           ANCHOR_SERVER_PORT: it must be a whole number from 0 to 65535, not 99999
@@ -410,7 +410,7 @@ mod tests {
         insta::assert_snapshot!(mistakes.join("\n"), @"
         it must name at least one engine
         it names 'flite' twice
-        there is no tts engine called 'flight' (did you mean 'flite'?). There is: flite, espeak
+        there is no tts engine called 'flight' (did you mean 'flite'?). There is: flite, espeak, higgs-server, openai-speech
         it must be a name in quotes, or a list of such names, not [1]
         ");
     }

@@ -121,7 +121,7 @@ fn variables_and_flags_are_checked_like_the_file() {
     let complaint = place.run(&["config", "--check", "--profile", "orbit"]).complaint(2);
     insta::assert_snapshot!(complaint, @"
     ai-anchor: the settings cannot be used:
-      --profile: there is no profile called 'orbit'. There is: embedded
+      --profile: there is no profile called 'orbit'. There is: embedded, studio
     ");
     let output = place.command(&["config", "--check"]).env("ANCHOR_SERVER_PORT", "http").output().unwrap();
     insta::assert_snapshot!(Ran::from(output).complaint(3), @r#"
@@ -186,6 +186,12 @@ fn engines_are_listed_for_people_and_machines() {
     let silero = engines.as_array().unwrap().iter().find(|engine| engine["name"] == "silero").unwrap();
     assert_eq!((&silero["kind"], &silero["usable"]), (&"vad".into(), &true.into()));
     assert!(place.run(&["engines"]).ok().contains("* silero"));
+    // Nothing listens on port 1.
+    place.file("anchor.toml", "[llm.ollama]\nurl = 'http://127.0.0.1:1'");
+    let engines = place.run(&["engines", "--json"]).json();
+    let ollama = engines.as_array().unwrap().iter().find(|engine| engine["name"] == "ollama").unwrap();
+    let problem = "ollama failed: http://127.0.0.1:1: no connection (Connection refused (os error 111))";
+    assert_eq!((ollama["usable"].as_bool(), ollama["problem"].as_str()), (Some(false), Some(problem)));
 }
 
 #[test]
