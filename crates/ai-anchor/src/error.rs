@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::memory::{self, PlanError};
 use crate::models::ModelError;
 use crate::on_air::RundownError;
+use crate::setup::ApplyError;
 use crate::wav::WavError;
 
 /// Why a command did not do what it was asked to.
@@ -93,6 +94,17 @@ pub enum Error {
     /// known: 2. A model's file is broken: 1.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Setting up stopped. Exit code 1.
+    #[error(transparent)]
+    Setup(#[from] ApplyError),
+    /// Something is wrong with this machine. Exit code 4 if an engine or the GPU cannot be used, 1 otherwise.
+    #[error("{}", problems(*count))]
+    Machine {
+        /// How many problems there are; all have been told.
+        count: usize,
+        /// An engine or the GPU cannot be used.
+        unusable: bool,
+    },
     /// The server ended. Exit code 1.
     #[error("the server stopped: {0}")]
     Server(#[from] anchor_server::ServeError),
@@ -107,7 +119,7 @@ impl Error {
             Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
             Self::Config(error) if error.of_flags_alone() => 2,
             Self::Config(_) | Self::Rundown(_) => 3,
-            Self::Engine(EngineError::Unavailable { .. }) => 4,
+            Self::Engine(EngineError::Unavailable { .. }) | Self::Machine { unusable: true, .. } => 4,
             Self::PortInUse { .. } | Self::Listen { .. } => 5,
             Self::Plan(PlanError::Refused(_) | PlanError::Gpu(_)) => 4,
             Self::Plan(PlanError::Model(memory::ModelError::File(_))) => 1,
@@ -120,6 +132,8 @@ impl Error {
             | Self::File { .. }
             | Self::Output(_)
             | Self::System { .. }
+            | Self::Setup(_)
+            | Self::Machine { .. }
             | Self::Server(_) => 1,
         }
     }
@@ -127,4 +141,9 @@ impl Error {
 
 fn suggestion(free: Option<u16>) -> String {
     free.map_or_else(String::new, |port| format!("; {port} is free"))
+}
+
+fn problems(count: usize) -> String {
+    let what = if count == 1 { "1 problem" } else { &format!("{count} problems") };
+    format!("{what} with this machine; the lines with -> say what to do")
 }
