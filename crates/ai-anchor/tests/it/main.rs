@@ -4,5 +4,6 @@
 
 mod cli;
 mod e2e;
+mod setup;
 mod studio;
 mod support;
