@@ -138,11 +138,13 @@ fn packages(facts: &Facts) -> Check {
 }
 
 fn ollama(facts: &Facts) -> Option<Check> {
-    let version = facts.environment.ollama.as_ref()?;
-    if !facts.environment.ollama_cuda {
+    let environment = &facts.environment;
+    let version = environment.ollama.as_ref()?;
+    if !environment.ollama_cuda {
+        let place = environment.prefix.display();
         let remedy =
-            "ai-anchor setup after removing it: conda remove --prefix ENVIRONMENT ollama, with the environment's path";
-        return Some(problem("Ollama", format!("version {version} was built for the processor, not the GPU"), remedy));
+            format!("conda remove --prefix {place} ollama (or with mamba or micromamba), then ai-anchor setup");
+        return Some(problem("Ollama", format!("version {version} was built for the processor, not the GPU"), &remedy));
     }
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));

@@ -181,7 +181,14 @@ pub fn plan(facts: &Facts, wishes: &Wishes) -> SetupPlan {
                 done: false,
                 bytes: MICROMAMBA_BYTES,
             });
+            let conda = Conda { kind: CondaKind::Micromamba, program: "micromamba".into(), version: String::new() };
+            steps.push(make_environment(facts, &conda, wishes));
         }
+    }
+    if facts.environment.exists && !facts.environment.is_conda {
+        let place = facts.environment.prefix.display();
+        let what = format!("{place} is not empty, and conda did not make it");
+        findings.push(problem("environment", what, &format!("Move it away: mv {place} {place}.old")));
     }
     steps.push(install_packages(facts, cuda));
     steps.extend(wishes.models.iter().map(pull));
@@ -321,7 +328,10 @@ pub(super) struct Bytes(pub(super) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} GB", self.0 as f64 / 1e9)
+        match self.0 {
+            0..1_000_000_000 => write!(f, "{:.0} MB", self.0 as f64 / 1e6),
+            bytes => write!(f, "{:.1} GB", bytes as f64 / 1e9),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod e2e;
 mod models;
 mod plan;
 mod servers;
+mod setup;
 mod studio;
 mod support;
 
