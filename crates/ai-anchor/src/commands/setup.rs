@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
-use crate::config::Config;
+use crate::config::{Config, PROFILES};
 use crate::error::Error;
 use crate::machine::{Facts, probe};
 use crate::models::{self, Access, Model, Source, data_folder};
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config([])?;
     let data = data_folder();
     let facts = probe(&data, &[VOXTRAL, HIGGS, OLLAMA, ("anchor", config.server.port)]).await;
-    let models = if args.no_models { Vec::new() } else { wanted_models(&config).await };
+    let models = if args.no_models { Vec::new() } else { wanted_models(&needing_models(config.clone())).await };
     let wishes = Wishes { cuda: args.cuda, install_micromamba: args.install_micromamba, higgs: true, models };
     let plan = plan(&facts, &wishes);
     context.out.result(&json(&facts, &plan), &plan)?;
@@ -67,6 +67,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     apply(&plan, &data, OLLAMA.1, &pull, interrupted()?).await?;
     let text = "Done. See that all models run together before going on air: ai-anchor doctor --load";
     Ok(context.out.result(&json!({ "done": true }), text)?)
+}
+
+/// The configuration, or that of the studio where its engines need no models: there is nothing else to set up.
+fn needing_models(config: Config) -> Config {
+    let chosen = &config.engines;
+    let names = [&chosen.stt, &chosen.llm, &chosen.tts].into_iter().flatten().map(String::as_str);
+    let studio = PROFILES.iter().find(|profile| profile.name == "studio");
+    match studio {
+        Some(studio) if models::needed_for(names).is_empty() => Config { models: config.models, ..Config::of(studio) },
+        _ => config,
+    }
 }
 
 /// The models that the engines chosen cannot work without.

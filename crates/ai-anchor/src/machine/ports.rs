@@ -51,6 +51,12 @@ async fn listener(port: u16) -> Listener {
         Ok(Ok(_)) => {}
         _ => return Listener::Nobody,
     }
+    // One that takes connections and says nothing is asked no more.
+    tokio::time::timeout(PATIENCE, known(port)).await.unwrap_or(Listener::Other)
+}
+
+/// Who answers there, by what is asked.
+async fn known(port: u16) -> Listener {
     if let Some(version) = ask(port, "/api/version").await.and_then(|it| Some(it.get("version")?.as_str()?.to_owned()))
     {
         return Listener::Ollama(version);

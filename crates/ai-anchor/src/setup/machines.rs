@@ -120,7 +120,9 @@ fn full_and_busy() -> Facts {
     facts
 }
 
-const MACHINES: &[(&str, fn() -> Facts)] = &[
+type Named = (&'static str, fn() -> Facts);
+
+const MACHINES: &[Named] = &[
     ("rtx_6000_ada", rtx_6000_ada),
     ("rtx_a6000_with_an_older_driver", rtx_a6000_with_an_older_driver),
     ("rtx_4090", rtx_4090),
