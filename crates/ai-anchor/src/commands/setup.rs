@@ -73,9 +73,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
 fn needing_models(config: Config) -> Config {
     let chosen = &config.engines;
     let names = [&chosen.stt, &chosen.llm, &chosen.tts].into_iter().flatten().map(String::as_str);
-    let studio = PROFILES.iter().find(|profile| profile.name == "studio");
-    match studio {
-        Some(studio) if models::needed_for(names).is_empty() => Config { models: config.models, ..Config::of(studio) },
+    let needs_none = models::needed_for(names).is_empty();
+    match PROFILES.iter().find(|profile| profile.name == "studio") {
+        Some(studio) if needs_none => Config { models: config.models, ..Config::of(studio) },
         _ => config,
     }
 }

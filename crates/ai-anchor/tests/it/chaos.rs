@@ -281,6 +281,7 @@ fn transcript(done: &Value) -> String {
     content["transcript"].as_str().unwrap_or_default().to_owned()
 }
 
+#[allow(clippy::print_stdout, reason = "the measurements are read by people")]
 fn report(calm: &[Turn], chaos: &[Turn], faults: &Faults, wrong: &[String]) {
     let touched = |turn: &&Turn| faults.iter().any(|(from, to, _)| *from < turn.done && turn.begun < *to);
     let waits =

@@ -20,8 +20,11 @@ pub const ANSWER: &str = "Good evening. The harbour bridge is open again.";
 #[derive(Clone, Default)]
 pub struct Chat {
     pub troubles: Troubles,
-    asked: Arc<Mutex<Vec<(Value, Option<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
+
+/// The body of a request, and its key.
+pub type Asked = (Value, Option<String>);
 
 impl Chat {
     pub async fn serve() -> (Self, Server) {
@@ -41,7 +44,7 @@ impl Chat {
     }
 
     /// The bodies of the requests, and their keys.
-    pub fn asked(&self) -> Vec<(Value, Option<String>)> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
