@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::calls;
 use super::prompt::{NO_RESULT, Prompt, Turn};
 use super::spoken::Spoken;
+use super::wordless;
 use crate::http::{Decode, Fault, Sse, cut_short, error_in, unreadable};
 
 /// Longest whole answer of a server that does not stream.
@@ -57,6 +58,8 @@ pub(super) struct Answer {
     offered: Vec<String>,
     calls: BTreeMap<u64, Call>,
     form: Form,
+    /// Nothing was said so far, and nothing was there to go on with.
+    wordless: bool,
     /// The server said why it stopped.
     stopped: bool,
     done: bool,
@@ -83,6 +86,7 @@ impl Answer {
             offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
             calls: BTreeMap::new(),
             form: Form::Events(Sse::default()),
+            wordless: request.so_far.is_empty(),
             stopped: false,
             done: false,
         }
@@ -106,6 +110,7 @@ impl Answer {
     fn take(&mut self, message: &Value, events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
         if let Some(text) = message["content"].as_str() {
             events.extend(self.spoken.push(text).map(LlmEvent::Delta));
+            self.wordless &= events.is_empty();
         }
         for (at, piece) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
             let index = piece["index"].as_u64().unwrap_or(at as u64);
@@ -136,7 +141,7 @@ impl Answer {
         for call in std::mem::take(&mut self.calls).into_values() {
             events.extend(calls::call(&self.offered, &call.id, &call.name, &call.arguments)?.map(LlmEvent::ToolCall));
         }
-        Ok(())
+        if self.wordless && events.is_empty() { Err(wordless()) } else { Ok(()) }
     }
 }
 

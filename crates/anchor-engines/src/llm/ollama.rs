@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::briefing::briefed;
 use super::prompt::{Continues, NO_RESULT, Prompt, Room, Turn};
 use super::spoken::Spoken;
-use super::{calls, cannot_hear, failed_stream};
+use super::{calls, cannot_hear, failed_stream, wordless};
 use crate::http::{self, Decode, Defaults, Fault, Lines, Remote, cut_short, error_in, message};
 use crate::{Entry, LoadContext, Needs, generate};
 
@@ -37,9 +37,6 @@ const DEFAULTS: Defaults = Defaults { url: "http://127.0.0.1:11434", first_ms: 4
 /// How long Ollama may take to load a model: its own limit (`OLLAMA_LOAD_TIMEOUT`).
 const LOAD_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// A model of which so much lies on the GPU lies there as a whole: Ollama's two sizes are estimates.
-const WHOLE: f64 = 0.99;
-
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
@@ -55,6 +52,8 @@ struct Options {
     stop: Vec<String>,
     /// How the model goes on with an answer of another: `prefill` or `ask`.
     continues: Continues,
+    /// With less of the model on the GPU, in percent, it does not count as usable: it answers at a tenth of its speed.
+    min_gpu_percent: u64,
     /// The model is told the rundown on air.
     rundown: bool,
 }
@@ -71,6 +70,8 @@ impl Default for Options {
             seed: None,
             stop: Vec::new(),
             continues: Continues::Prefill,
+            // Ollama's two sizes are estimates, so that a whole model may seem to have a little less.
+            min_gpu_percent: 99,
             rundown: true,
         }
     }
@@ -130,6 +131,7 @@ impl Llm for Ollama {
                 spoken: Spoken::new(&prompt, &request.so_far),
                 offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
                 lines: Lines::default(),
+                wordless: request.so_far.is_empty(),
                 done: false,
             };
             remote.exchange(|target| target.post("/api/chat").json(&body), decoder, &mut out).await
@@ -211,6 +213,8 @@ struct Answer {
     spoken: Spoken,
     offered: Vec<String>,
     lines: Lines,
+    /// Nothing was said so far, and nothing was there to go on with.
+    wordless: bool,
     done: bool,
 }
 
@@ -247,12 +251,18 @@ impl Decode for Answer {
 
     fn push(&mut self, bytes: &[u8], events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
         let lines = self.lines.push(bytes)?;
-        lines.iter().try_for_each(|line| self.line(line, events))
+        let outcome = lines.iter().try_for_each(|line| self.line(line, events));
+        self.wordless &= events.is_empty();
+        outcome.and(if self.done && self.wordless { Err(wordless()) } else { Ok(()) })
     }
 
     fn finish(&mut self, events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
         if let Some(line) = self.lines.finish() {
             self.line(&line, events)?;
+            self.wordless &= events.is_empty();
+        }
+        if self.done && self.wordless {
+            return Err(wordless());
         }
         if self.done { Ok(()) } else { Err(cut_short()) }
     }
@@ -321,15 +331,15 @@ impl Probe {
         };
         let Some(model) = running.models.iter().find(is_it) else { return self.load().await };
         *self.lock() = Loading::NotBegun;
-        let share = model.size_vram as f64 / model.size.max(1) as f64;
-        if share < WHOLE {
-            tracing::warn!(
-                model = self.options.model,
-                "only {:.0} % of the model lie on the GPU, the rest in main memory, which is slow; ai-anchor plan tells what fits",
-                100.0 * share
-            );
+        let percent = (u128::from(model.size_vram) * 100 / u128::from(model.size.max(1))) as u64;
+        if percent >= self.options.min_gpu_percent {
+            return Ok(());
         }
-        Ok(())
+        Err(EngineError::Unavailable {
+            engine: NAME,
+            reason: format!("only {percent} % of the model lie on the GPU, the rest in main memory, which is slow"),
+            remedy: "Make room on the GPU (ai-anchor plan tells what fits), or set `min_gpu_percent = 0`.".into(),
+        })
     }
 
     /// Has the model loaded, which goes on when nobody asks any more.

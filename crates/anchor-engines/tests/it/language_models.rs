@@ -225,6 +225,18 @@ async fn what_breaks_after_it_is_an_error_and_nothing_is_said_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_word_is_a_failure_so_that_another_engine_speaks() {
+    let (ollama, server) = Ollama::serve().await;
+    ollama.change(|habits| habits.answer = String::new());
+    let (text, error) = answer(&*quick("ollama", &server), request("hello")).await;
+    let error = error.unwrap().replace(&server.url(), "http://server");
+    assert_eq!((text.as_str(), error.as_str()), ("", "ollama failed: http://server: it answered without a word"));
+    // An answer of another engine that needs no more words is complete.
+    let complete = LlmRequest { so_far: "It is six. ".into(), ..request("hello") };
+    assert_eq!(answer(&*quick("ollama", &server), complete).await.1, None);
+}
+
+#[tokio::test]
 async fn an_absent_model_names_the_command_that_brings_it() {
     let (_, server) = Ollama::serve().await;
     let other = load("ollama", &format!("{}model = 'nobody/nothing'", server.options()));
@@ -255,9 +267,10 @@ async fn a_probe_has_the_model_loaded_once_and_tells_how_far_it_is() {
     let loads = ollama.asked();
     assert_eq!(loads.len(), 1, "{loads:?}");
     assert_eq!((&loads[0]["keep_alive"], &loads[0]["options"]["num_ctx"]), (&json!(-1), &json!(8192)));
-    // A model that lies half in main memory works, if slowly.
     ollama.change(|habits| habits.on_gpu = 50);
-    assert_eq!(llm.probe().await, Ok(()));
+    insta::assert_snapshot!(llm.probe().await.unwrap_err(), @"ollama cannot be used: only 50 % of the model lie on the GPU, the rest in main memory, which is slow. Make room on the GPU (ai-anchor plan tells what fits), or set `min_gpu_percent = 0`.");
+    let slow = load("ollama", &format!("{}min_gpu_percent = 0", server.options()));
+    assert_eq!(slow.probe().await, Ok(()));
     server.kill().await;
     assert!(matches!(llm.probe().await, Err(EngineError::Failed { .. })));
 }

@@ -126,7 +126,7 @@ async fn chat(State(ollama): State<Ollama>, Json(asked): Json<Value>) -> Respons
     };
     let last = messages.last().unwrap();
     let begun = if last["role"] == "assistant" { last["content"].as_str().unwrap_or_default() } else { "" };
-    let rest = habits.answer.strip_prefix(begun).unwrap_or(" And that is all.").to_owned();
+    let rest = habits.answer.strip_prefix(begun).unwrap_or_default().to_owned();
     let mut pieces: Vec<Bytes> = match habits.call {
         Some((name, arguments)) => {
             let call = json!({ "function": { "name": name, "arguments": arguments } });
