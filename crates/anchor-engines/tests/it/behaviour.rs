@@ -4,15 +4,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anchor_core::audio::OUTPUT_RATE;
-use anchor_core::engine::{EngineError, LlmEvent, LlmRequest, Message, Role, TtsEvent, TtsRequest};
+use anchor_core::audio::{AudioFrame, INPUT_RATE, OUTPUT_RATE, resample};
+use anchor_core::engine::{
+    EngineError, LlmEvent, LlmRequest, Message, Role, SttEvent, SttRequest, TtsEvent, TtsRequest,
+};
 use anchor_core::rundown::OnAir;
-use anchor_engines::{Entry, LLM, LoadContext, TTS, VAD};
+use anchor_engines::{Entry, LLM, LoadContext, STT, TTS, VAD};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use tokio::sync::watch;
 
 use crate::servers::{self, Server};
+use crate::tts::{engine, speak};
 
 /// Far longer than any engine of these tables needs, so that only one that hangs meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +56,105 @@ fn refuses_unknown_options<E: ?Sized>(table: &[Entry<E>]) {
 /// Keeps up to `PATIENCE` what must come to an end.
 async fn within<T>(name: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{name} does not end"))
+}
+
+mod stt {
+    use anchor_core::engine::AudioInput;
+
+    use super::*;
+
+    const QUESTION: &str = "Good evening, what are the headlines?";
+
+    /// Sound in frames of 20 ms.
+    fn frames(sound: &[f32]) -> Vec<AudioFrame> {
+        sound.chunks(INPUT_RATE as usize / 50).map(|piece| AudioFrame::new(piece.to_vec())).collect()
+    }
+
+    async fn question() -> Vec<AudioFrame> {
+        let spoken = speak(&*engine("flite"), "rms", 1.0, &[QUESTION]).await;
+        frames(&resample(&spoken.sound, OUTPUT_RATE, INPUT_RATE).unwrap())
+    }
+
+    fn turn(frames: Vec<AudioFrame>) -> AudioInput {
+        futures::stream::iter(frames).boxed()
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        refuses_unknown_options(STT);
+    }
+
+    #[tokio::test]
+    async fn words_are_shown_before_the_one_final() {
+        let question = question().await;
+        for entry in STT {
+            let stt = load(entry).await;
+            // Twice: nothing of a turn may be left in the next.
+            for _ in 0..2 {
+                let events = stt.transcribe(SttRequest::default(), turn(question.clone()));
+                let mut events: Vec<_> = within(entry.name, events.collect()).await;
+                let last = events.pop();
+                assert!(
+                    matches!(&last, Some(Ok(SttEvent::Final(text))) if !text.is_empty()),
+                    "{}: {last:?}",
+                    entry.name
+                );
+                assert!(!events.is_empty(), "{} shows nothing before the end", entry.name);
+                let partial = |event: &Result<_, _>| matches!(event, Ok(SttEvent::Partial(text)) if !text.is_empty());
+                assert!(events.iter().all(partial), "{}: {events:?}", entry.name);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_no_sound_has_no_words() {
+        for entry in STT {
+            let stt = load(entry).await;
+            let empty = AudioFrame::new(Vec::new());
+            for sound in [vec![], vec![empty.clone()], frames(&[0.0; 32_000]), frames(&[0.0]), vec![empty; 3]] {
+                let events = stt.transcribe(SttRequest::default(), turn(sound));
+                let events: Vec<_> = within(entry.name, events.collect()).await;
+                assert_eq!(events, [Ok(SttEvent::Final(String::new()))], "{}", entry.name);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_may_name_a_language_and_words() {
+        let question = question().await;
+        for entry in STT {
+            let stt = load(entry).await;
+            let request = SttRequest { language: Some("en".into()), prompt: Some("harbour, Selmouth".into()) };
+            let events: Vec<_> = within(entry.name, stt.transcribe(request, turn(question.clone())).collect()).await;
+            assert!(matches!(events.last(), Some(Ok(SttEvent::Final(_)))), "{}: {events:?}", entry.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_stream_stops_the_work() {
+        let question = question().await;
+        for entry in STT {
+            let stt = load(entry).await;
+            // Dropped before anything was polled, and in the middle of a turn whose end is still to come.
+            for polled in [false, true] {
+                let (microphone, audio) = mpsc::unbounded();
+                let mut events = stt.transcribe(SttRequest::default(), audio.boxed());
+                question.iter().for_each(|frame| microphone.unbounded_send(frame.clone()).unwrap());
+                if polled {
+                    let _ = tokio::time::timeout(Duration::from_millis(100), events.next()).await;
+                }
+                drop(events);
+                within(entry.name, async {
+                    while !microphone.is_closed() {
+                        // An engine that computes is told at its next step, which may wait for sound.
+                        let _ = microphone.unbounded_send(question[0].clone());
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+                .await;
+            }
+        }
+    }
 }
 
 mod tts {
