@@ -85,7 +85,7 @@ async fn llama_cpp_answers_a_chat() {
     assert!(answers[0].chars().any(char::is_alphabetic), "{answers:?}");
 }
 
-/// Voxtral as transformers computes it: what the client gives is what was generated, in both forms of the answer, with the language in
+/// Voxtral as transformers computes it: what the client gives is what was generated, with the language in
 /// the prompt, for one window of half a minute and for two.
 #[tokio::test]
 async fn voxtral_of_the_reference_is_transcribed() {

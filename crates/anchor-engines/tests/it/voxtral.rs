@@ -55,7 +55,7 @@ fn error(events: &[Result<SttEvent, EngineError>], server: &Server) -> String {
 async fn a_turn_is_transcribed_with_its_language_and_key() {
     let (vllm, server) = Vllm::serve(TEXT).await;
     let stt = load(TURNS, &format!("{}api_key = 'sesame'", server.options()));
-    let request = SttRequest { language: Some("de".into()), prompt: None };
+    let request = SttRequest { language: Some("de-AT".into()), prompt: None };
     let frames = vec![AudioFrame::new(vec![0.1; 320]); 200];
     let events: Vec<_> = stt.transcribe(request, stream::iter(frames).boxed()).collect().await;
     assert_eq!(text(&events), TEXT);
@@ -101,7 +101,7 @@ async fn words_are_shown_while_they_are_spoken_and_not_taken_back() {
         assert!(partials_before_the_end >= 2, "{engine}: {shown:?}");
         for pair in shown.windows(2) {
             let settled = pair[0].trim_end_matches(|c: char| !c.is_alphanumeric());
-            assert!(pair[1].starts_with(settled), "{engine}: {pair:?}");
+            assert!(pair[1].starts_with(settled) && pair[0] != pair[1], "{engine}: {pair:?}");
         }
         if engine == TURNS {
             // Hypotheses come at a bounded rate: 100 ms between them at the least, and the last request.
@@ -117,7 +117,73 @@ async fn a_turn_without_sound_is_empty_and_asks_nobody() {
         let (vllm, server) = Vllm::serve(TEXT).await;
         assert_eq!(heard(&*quick(engine, &server), 0).await, [Ok(SttEvent::Final(String::new()))]);
         assert_eq!(vllm.asked(), []);
+        let quiet = [0.0, 0.0005].map(|level| AudioFrame::new([level, -level].repeat(8_000)));
+        let empty = AudioFrame::new(vec![]);
+        let frames = [quiet[0].clone(), empty, quiet[1].clone()];
+        let stt = load(engine, &server.options());
+        let events: Vec<_> = stt.transcribe(SttRequest::default(), stream::iter(frames).boxed()).collect().await;
+        assert_eq!(events, [Ok(SttEvent::Final(String::new()))], "{engine}");
+        assert_eq!(vllm.asked(), []);
     }
+}
+
+#[tokio::test]
+async fn sound_may_be_very_short_or_begin_late() {
+    let (vllm, server) = Vllm::serve("Yes.").await;
+    for engine in [TURNS, REALTIME] {
+        let click = AudioFrame::new(vec![0.1; 320]);
+        let silence = vec![AudioFrame::new(vec![0.0; 320]); 100];
+        let frames = [silence, vec![click.clone(), AudioFrame::new(vec![]), click]].concat();
+        let events = quick(engine, &server).transcribe(SttRequest::default(), stream::iter(frames).boxed());
+        assert_eq!(text(&events.collect::<Vec<_>>().await), "Yes.", "{engine}");
+    }
+    assert_eq!(text(&heard(&*quick(TURNS, &server), 20).await), "Yes.");
+    // The realtime model is spared all silence but half a second of it; a tenth of a second is the least a server takes.
+    assert_eq!(vllm.asked().iter().map(|asked| asked.milliseconds).collect::<Vec<_>>(), [2040, 540, 100]);
+}
+
+#[tokio::test]
+async fn turns_share_a_connection_that_is_kept() {
+    let (vllm, server) = Vllm::serve(TEXT).await;
+    let stt = quick(TURNS, &server);
+    for _ in 0..4 {
+        assert_eq!(text(&heard(&*stt, 4000).await), TEXT);
+    }
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!((server.open(), vllm.asked().len()), (1, 4));
+}
+
+#[tokio::test]
+async fn turns_do_not_wait_for_each_other() {
+    let (vllm, server) = Vllm::serve(TEXT).await;
+    let stt = load(TURNS, &format!("{}partial_interval_ms = 0", server.options()));
+    for _ in 0..30 {
+        vllm.troubles.push(Trouble::Slow(Duration::from_millis(20)));
+    }
+    let start = Instant::now();
+    let turns = futures::future::join_all((0..30).map(|_| heard(&*stt, 4000))).await;
+    assert!(turns.iter().all(|events| text(events) == TEXT));
+    // One alone takes eleven pieces of 20 ms; one after the other they would take more than six seconds.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn the_end_of_a_turn_does_not_wait_for_a_hypothesis() {
+    let (vllm, server) = Vllm::serve(TEXT).await;
+    vllm.troubles.push(Trouble::Hangs);
+    let stt = load(TURNS, &format!("{}partial_interval_ms = 20", server.options()));
+    let (microphone, audio) = mpsc::unbounded();
+    let mut events = stt.transcribe(SttRequest::default(), audio.boxed());
+    microphone.unbounded_send(AudioFrame::new(vec![0.1; 64_000])).unwrap();
+    assert!(timeout(Duration::from_millis(200), events.next()).await.is_err());
+    assert_eq!(vllm.asked().len(), 1);
+    let start = Instant::now();
+    drop(microphone);
+    assert_eq!(text(&events.collect::<Vec<_>>().await), TEXT);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    // The hypothesis' connection is closed, the last request's is kept.
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.open(), 1);
 }
 
 #[tokio::test]
@@ -235,7 +301,7 @@ async fn a_realtime_session_that_fails_says_how() {
     voxtral-realtime failed: http://vllm: it did not greet in time
     voxtral-realtime failed: the end of the transcript did not come in time
     voxtral-realtime failed: the connection ended in the middle of a turn
-    voxtral-realtime failed: Model not found
+    voxtral-realtime cannot be used: the server does not serve the model mistralai/Voxtral-Mini-4B-Realtime-2602 (Model not found). Start a server of that model, or set `url` and `model` in the options of voxtral-realtime.
     voxtral-realtime failed: the server's answer cannot be read: key must be a string at line 1 column 2
     voxtral-realtime failed: http://vllm: no connection (IO error: Connection refused (os error 111))
     ");

@@ -99,6 +99,45 @@ mod tests {
         assert_eq!((raw_back, back), (7, 0));
     }
 
+    /// Turns of twelve words, each heard twelve times while it grows. The two newest words are wrong as often as `newest` of
+    /// 100 times, older ones as often as `older`.
+    fn scripted(newest: u32, older: u32) -> [(usize, usize); 2] {
+        let mut state = 1_u32;
+        let mut hundred = || {
+            // Numerical Recipes' linear congruential generator; its high bits are the random ones.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % 100
+        };
+        let mut sums = [(0, 0); 2];
+        for _ in 0..500 {
+            let mut hypotheses: Vec<String> = Vec::new();
+            for length in 1..=12 {
+                let mut word = |place: usize| {
+                    let wrong = hundred() < if place + 2 >= length { newest } else { older };
+                    if wrong { format!("x{}", hundred()) } else { format!("w{place}") }
+                };
+                hypotheses.push((0..length).map(&mut word).collect::<Vec<_>>().join(" "));
+            }
+            let raw: Vec<&str> = hypotheses.iter().map(String::as_str).collect();
+            for (sum, counts) in sums.iter_mut().zip([taken_back(&raw), taken_back(&shown(&raw))]) {
+                *sum = (sum.0 + counts.0, sum.1 + counts.1);
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn at_most_half_as_many_words_are_taken_back_as_without() {
+        for (newest, older) in [(0, 0), (20, 0), (20, 2), (40, 2)] {
+            let [raw, agreed] = scripted(newest, older).map(|(shown, back)| 100.0 * back as f64 / shown as f64);
+            println!(
+                "the two newest words wrong {newest} times in 100, older ones {older}: {raw:.1} % of the words shown are \
+                 taken back without agreement, {agreed:.1} % with it"
+            );
+            assert!(agreed * 2.0 <= raw, "{agreed} of {raw}");
+        }
+    }
+
     #[test]
     fn an_empty_hypothesis_takes_nothing_back() {
         assert_eq!(shown(&["one two three", "one two three four", ""]).last().unwrap(), "one two three");

@@ -3,6 +3,7 @@
 
 mod agreement;
 pub mod realtime;
+mod sound;
 mod transcription;
 pub mod vllm;
 
@@ -10,6 +11,11 @@ use anchor_core::engine::EngineError;
 use serde::Deserialize;
 
 use crate::http::Remote;
+
+/// The two letters of ISO 639-1 that vLLM wants, without a region: `en` of `en-GB`.
+fn two_letters(language: &str) -> String {
+    language.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase()
+}
 
 /// What `/v1/models` says.
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anchor_core::audio::{AudioFrame, INPUT_RATE};
 use anchor_core::engine::{AudioInput, EngineError, EventStream, Later, Stt, SttEvent, SttRequest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,7 +21,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::check_model;
+use super::sound::is_audible;
+use super::{check_model, two_letters};
 use crate::generate::{self, Out};
 use crate::http::{self, Defaults, Remote};
 use crate::{Entry, LoadContext, Needs};
@@ -42,6 +44,9 @@ const MESSAGE_MAX: usize = 256 * 1024;
 
 /// The model writes one token for 80 ms of sound, so a turn of two minutes has at most 1500 of them.
 const TEXT_MAX: usize = 64 * 1024;
+
+/// Silence that is sent before the first sound, in samples: half a second, in which a word can begin softly.
+const BEFORE_SPEECH: usize = INPUT_RATE as usize / 2;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -106,18 +111,15 @@ impl Turn<'_> {
         mut audio: AudioInput,
         mut out: Out<SttEvent>,
     ) -> Result<(), EngineError> {
-        // A turn without sound is no reason for a connection.
-        let mut first = loop {
-            match audio.next().await {
-                Some(frame) if frame.is_empty() => {}
-                Some(frame) => break Some(frame),
-                None => return out.give(SttEvent::Final(String::new())).await,
-            }
+        // A turn without anything to hear is no reason for a connection.
+        let mut first = match start_of_speech(&mut audio).await {
+            Some(sound) => Some(AudioFrame::new(sound)),
+            None => return out.give(SttEvent::Final(String::new())).await,
         };
         let (mut speaks, mut hears) = self.connect(base).await?;
         let mut session = json!({ "type": "session.update", "model": model });
         if let Some(language) = language {
-            session["language"] = language.into();
+            session["language"] = two_letters(&language).into();
         }
         self.send(&mut speaks, session).await?;
         // A commit that is not the last one begins the transcription of what is appended from then on.
@@ -134,6 +136,8 @@ impl Turn<'_> {
             let said = tokio::select! {
                 frame = frame, if due.is_none() => {
                     let event = match frame {
+                        // The server takes no empty piece for sound.
+                        Some(frame) if frame.is_empty() => continue,
                         Some(frame) => {
                             json!({ "type": "input_audio_buffer.append", "audio": BASE64_STANDARD.encode(pcm(&frame)) })
                         }
@@ -154,7 +158,7 @@ impl Turn<'_> {
             if due.is_some() {
                 due = Some(Instant::now() + self.remote.patience().between);
             }
-            if let Some(event) = self.take(&said)? {
+            if let Some(event) = self.take(&said, model)? {
                 let last = matches!(event, SttEvent::Final(_));
                 out.give(event).await?;
                 if last {
@@ -198,11 +202,13 @@ impl Turn<'_> {
     }
 
     /// What an event of the server comes to.
-    fn take(&mut self, said: &str) -> Result<Option<SttEvent>, EngineError> {
+    fn take(&mut self, said: &str, model: &str) -> Result<Option<SttEvent>, EngineError> {
         let unreadable = |error| self.remote.failed(format!("the server's answer cannot be read: {error}"));
         let event: Value = serde_json::from_str(said).map_err(unreadable)?;
         let text = |key: &str| event[key].as_str().unwrap_or_default();
         match text("type") {
+            // A token for each 80 ms, and most of them have no text.
+            "transcription.delta" if text("delta").is_empty() => Ok(None),
             "transcription.delta" => {
                 self.text.push_str(text("delta"));
                 if self.text.len() > TEXT_MAX {
@@ -211,6 +217,11 @@ impl Turn<'_> {
                 Ok(Some(SttEvent::Partial(self.text.trim().to_owned())))
             }
             "transcription.done" => Ok(Some(SttEvent::Final(text("text").trim().to_owned()))),
+            "error" if text("code") == "model_not_found" => Err(EngineError::Unavailable {
+                engine: NAME,
+                reason: format!("the server does not serve the model {model} ({})", text("error")),
+                remedy: format!("Start a server of that model, or set `url` and `model` in the options of {NAME}."),
+            }),
             "error" => Err(self.remote.failed(match text("error") {
                 "" => "an error without a reason",
                 reason => reason,
@@ -218,6 +229,19 @@ impl Turn<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// The first sound of a turn, with a little of the silence before it; `None` if the turn ends without any.
+async fn start_of_speech(audio: &mut AudioInput) -> Option<Vec<f32>> {
+    let mut sound = Vec::new();
+    while let Some(frame) = audio.next().await {
+        sound.extend_from_slice(&frame);
+        if is_audible(&frame) {
+            return Some(sound);
+        }
+        sound.drain(..sound.len().saturating_sub(BEFORE_SPEECH));
+    }
+    None
 }
 
 /// The next text, `None` once the connection has ended. Pings are answered on the way.

@@ -3,6 +3,7 @@
 //! Source: `vllm/entrypoints/speech_to_text/transcription/protocol.py` of github.com/vllm-project/vllm, and the OpenAI API
 //! reference, "Create transcription".
 
+use anchor_core::audio::INPUT_RATE;
 use anchor_core::engine::{EngineError, SttEvent};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -14,6 +15,12 @@ use crate::http::{Decode, Fault, Sse, Target, cut_short, error_in, message, unre
 
 /// Longest text of one turn. Two minutes of fast speech have 3 kB; a model that writes more is in a loop.
 const TEXT_MAX: usize = 64 * 1024;
+
+/// Tokens that speech has at most: this many for a second (fast speech has five words, a word of Hindi four tokens), and
+/// some for its end. The model hears half a minute at a time, and the bound is for each.
+const TOKENS_PER_SECOND: usize = 20;
+const TOKENS_MORE: usize = 64;
+const WINDOW_SECONDS: usize = 30;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -40,6 +47,8 @@ impl Request {
             .text("model", self.model.clone())
             .text("response_format", "json")
             .text("temperature", "0")
+            // A model in a loop would write until its context is full.
+            .text("max_completion_tokens", self.most_tokens().to_string())
             .text("stream", "true");
         if let Some(language) = &self.language {
             form = form.text("language", language.clone());
@@ -48,6 +57,11 @@ impl Request {
             form = form.text("prompt", prompt.clone());
         }
         target.post("/v1/audio/transcriptions").multipart(form)
+    }
+
+    fn most_tokens(&self) -> usize {
+        let seconds = self.wav.len().div_ceil(2 * INPUT_RATE as usize).min(WINDOW_SECONDS);
+        TOKENS_PER_SECOND * seconds + TOKENS_MORE
     }
 }
 
@@ -81,7 +95,12 @@ impl Answer {
         }
         let event: Value = serde_json::from_str(data).map_err(|error| unreadable(self.engine, error))?;
         if let Some(reason) = error_in(&event) {
-            return Err(Fault::Broken(reason));
+            // Headers were sent before the request was looked into, so that a refusal can come as an event.
+            let code = event["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+            return Err(match code.and_then(|code| StatusCode::from_u16(code).ok()) {
+                Some(status) => self.refused(self.engine, status, data),
+                None => Fault::Broken(reason),
+            });
         }
         let delta = event["choices"][0]["delta"]["content"].as_str().unwrap_or_default();
         if !delta.is_empty() {
@@ -217,6 +236,29 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert!(matches!(outcome, Err(Fault::Broken(reason)) if reason == "out of memory"));
         assert!(matches!(read(&["data: {half\n\n"], false).1, Err(Fault::Final(_))));
+    }
+
+    #[test]
+    fn a_refusal_may_come_as_an_event() {
+        let refusal = "data: {\"error\":{\"message\":\"the prompt is too long\",\"code\":400}}\n\n";
+        let fault = read(&[refusal], false).1.unwrap_err();
+        let Fault::Final(error) = fault else { panic!("it is tried again: {fault:?}") };
+        assert_eq!(
+            error.to_string(),
+            "test failed: the server refuses the request: the prompt is too long (400 Bad Request)"
+        );
+        let overloaded = "data: {\"error\":{\"message\":\"overloaded\",\"code\":503}}\n\n";
+        assert!(matches!(read(&[overloaded], false).1, Err(Fault::Broken(_))));
+    }
+
+    #[test]
+    fn the_bound_on_tokens_grows_with_the_sound_up_to_a_window() {
+        let most = |seconds: usize| {
+            let wav = vec![0; 44 + 2 * INPUT_RATE as usize * seconds].into();
+            Request { wav, model: "m".into(), language: None, prompt: None }.most_tokens()
+        };
+        // A header makes a second of its own.
+        assert_eq!([most(0), most(2), most(30), most(120)], [84, 124, 664, 664]);
     }
 
     #[test]

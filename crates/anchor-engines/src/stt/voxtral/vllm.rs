@@ -6,17 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anchor_core::audio::{AudioFrame, INPUT_RATE};
+use anchor_core::audio::INPUT_RATE;
 use anchor_core::engine::{AudioInput, EngineError, EventStream, Later, Stt, SttEvent, SttRequest};
 use futures::StreamExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::agreement::Agreement;
-use super::check_model;
+use super::sound::Sound;
 use super::transcription::{Answer, Request};
+use super::{check_model, two_letters};
 use crate::generate::{self, Out};
 use crate::http::{self, Defaults, Remote};
-use crate::{Entry, LoadContext, Needs, wav};
+use crate::{Entry, LoadContext, Needs};
 
 const NAME: &str = "voxtral-vllm";
 
@@ -70,7 +71,7 @@ fn load(context: &LoadContext) -> Result<Arc<dyn Stt>, EngineError> {
 impl Stt for VoxtralVllm {
     /// Has to be polled within a tokio runtime.
     fn transcribe(&self, request: SttRequest, audio: AudioInput) -> EventStream<SttEvent> {
-        let turn = Turn { remote: self.remote.clone(), model: self.model.clone(), request, sound: Vec::new() };
+        let turn = Turn { remote: self.remote.clone(), model: self.model.clone(), request, sound: Sound::default() };
         let interval = self.interval;
         generate::stream(move |out| turn.run(audio, interval, out))
     }
@@ -87,7 +88,7 @@ struct Turn {
     model: String,
     request: SttRequest,
     /// All that was said so far.
-    sound: Vec<f32>,
+    sound: Sound,
 }
 
 impl Turn {
@@ -101,12 +102,12 @@ impl Turn {
         match interval {
             None => {
                 while let Some(frame) = audio.next().await {
-                    self.take(&frame);
+                    self.sound.push(NAME, &frame)?;
                 }
             }
             Some(interval) => self.listen(&mut audio, interval, &mut shown, &mut out).await?,
         }
-        if self.sound.is_empty() {
+        if !self.sound.is_audible() {
             return out.give(SttEvent::Final(String::new())).await;
         }
         let request = self.transcription();
@@ -142,7 +143,7 @@ impl Turn {
             tokio::select! {
                 // Dropping a hypothesis that is still being made closes its connection.
                 frame = audio.next() => match frame {
-                    Some(frame) => self.take(&frame),
+                    Some(frame) => self.sound.push(NAME, &frame)?,
                     None => return Ok(()),
                 },
                 said = next_final(&mut hypothesis) => {
@@ -156,7 +157,7 @@ impl Turn {
                         *shown = words;
                     }
                 }
-                () = sleep_until(due), if hypothesis.is_none() && self.sound.len() >= heard + NEWS => {
+                () = sleep_until(due), if hypothesis.is_none() && self.has_news(heard) => {
                     heard = self.sound.len();
                     hypothesis = Some(self.hypothesis());
                 }
@@ -164,8 +165,9 @@ impl Turn {
         }
     }
 
-    fn take(&mut self, frame: &AudioFrame) {
-        self.sound.extend_from_slice(frame);
+    /// Whether enough was said since `heard` samples for another hypothesis.
+    fn has_news(&self, heard: usize) -> bool {
+        self.sound.is_audible() && self.sound.len() >= heard + NEWS
     }
 
     /// What the model makes of the turn so far.
@@ -179,9 +181,9 @@ impl Turn {
 
     fn transcription(&self) -> Request {
         Request {
-            wav: wav::encode(&self.sound).into(),
+            wav: self.sound.wav().into(),
             model: self.model.clone(),
-            language: self.request.language.clone(),
+            language: self.request.language.as_deref().map(two_letters),
             prompt: self.request.prompt.clone(),
         }
     }

@@ -193,6 +193,7 @@ async fn converse(mut socket: WebSocket, vllm: &Vllm, key: Option<String>) -> Re
             "input_audio_buffer.append" => {
                 assert!(begun, "the first commit comes before the sound");
                 let sound = BASE64_STANDARD.decode(event["audio"].as_str().unwrap()).expect("base64");
+                assert!(!sound.is_empty(), "vLLM answers an empty piece with an error");
                 asked.milliseconds += sound.len() / 32;
             }
             "input_audio_buffer.commit" if event["final"] == true => {
@@ -217,6 +218,8 @@ async fn converse(mut socket: WebSocket, vllm: &Vllm, key: Option<String>) -> Re
                 return event_of(&mut socket, event).await;
             }
             say(&mut socket, json!({ "type": "transcription.delta", "delta": format!(" {}", words[told]) })).await?;
+            // Most tokens of the model have no text.
+            say(&mut socket, json!({ "type": "transcription.delta", "delta": "" })).await?;
             told += 1;
         }
     }
