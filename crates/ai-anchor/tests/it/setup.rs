@@ -83,7 +83,7 @@ fn showing_the_plan_changes_nothing() {
     assert!(command.contains("/micromamba create --yes --prefix "), "{command}");
     assert!(!machine.path().join("ai-anchor").exists());
     // Nobody sits at a terminal, and nobody said yes beforehand.
-    assert_eq!(machine.command(&["setup"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(machine.command(&["setup", "--no-models"]).output().unwrap().status.code(), Some(2));
     assert_eq!(machine.runs("micromamba"), 0);
 }
 
