@@ -4,7 +4,7 @@
 
 import { byId, make } from './element.js';
 
-const KINDS = { stt: 'Recogniser', llm: 'Desk', tts: 'Voice', vad: 'Speech detector' };
+const KINDS = { stt: 'Recogniser', llm: 'Answers', tts: 'Voice', vad: 'Speech detector' };
 
 /** @param {{engines: {kind: string, name: string, state: string, problem: string | null, in_use: boolean}[]}} event */
 export function drawEngines({ engines }) {

@@ -25,7 +25,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 configuration or rundown cannot be used, \
-                          4 an engine cannot be used on this machine, 5 the address cannot be listened on.";
+                          4 an engine cannot be used on this machine or the models do not fit, 5 the address cannot be listened on.";
 
 /// What every command takes.
 #[derive(Args)]

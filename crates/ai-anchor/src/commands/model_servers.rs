@@ -49,7 +49,6 @@ pub(crate) fn start(config: &Config, prepared: Prepared, crew: &Arc<Crew>) -> Re
         Prepared::NotNeeded => return Ok(None),
         Prepared::Planned(plan) => plan,
         Prepared::Refused(text) => {
-            tell(&text);
             crew.notify(Notice { what: NoticeKind::ServerGivenUp, about: "model servers".into(), text });
             return Ok(None);
         }

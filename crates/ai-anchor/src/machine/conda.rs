@@ -116,7 +116,7 @@ mod tests {
         let conda =
             r#"{"GID": 0, "active_prefix": null, "channels": [], "conda_version": "25.9.1", "platform": "linux-64"}"#;
         let micromamba =
-            r#"{"base environment": "/root/micromamba", "micromamba version": "2.3.3", "platform": "linux-64"}"#;
+            r#"{"base environment": "/home/anna/micromamba", "micromamba version": "2.3.3", "platform": "linux-64"}"#;
         assert_eq!(parse(conda).as_deref(), Some("25.9.1"));
         assert_eq!(parse(micromamba).as_deref(), Some("2.3.3"));
         assert_eq!(parse(r#"{"mamba version": "2.1.0", "conda_version": "24.1.0"}"#).as_deref(), Some("2.1.0"));

@@ -2,7 +2,7 @@
 
 use anchor_core::engine::EngineError;
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::fault::{self, Fault};
 
@@ -97,6 +97,68 @@ fn data(line: &str) -> Option<String> {
         Some(error) => Some(serde_json::json!({ "error": error }).to_string()),
         None => line.starts_with('{').then(|| line.to_owned()),
     }
+}
+
+/// A body that is server-sent events, or one JSON object from servers that do not stream although they were asked to.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Events.
+    Events(Sse),
+    /// The object so far.
+    Whole(Vec<u8>),
+}
+
+/// Longest object read: a whole answer has a few kilobytes.
+const OBJECT_MAX: usize = 1024 * 1024;
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Events(Sse::default())
+    }
+}
+
+impl Body {
+    /// Which of the two it is.
+    pub(crate) fn begin(&mut self, headers: &HeaderMap) {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.starts_with("application/json") {
+            *self = Self::Whole(Vec::new());
+        }
+    }
+
+    /// The data of the events that are complete with these bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Fault> {
+        match self {
+            Self::Events(events) => events.push(bytes),
+            Self::Whole(object) => {
+                object.extend_from_slice(bytes);
+                if object.len() <= OBJECT_MAX {
+                    return Ok(Vec::new());
+                }
+                Err(Fault::Broken(format!("it sent an object of more than {OBJECT_MAX} bytes")))
+            }
+        }
+    }
+
+    /// What the end brings.
+    pub(crate) fn finish(&mut self) -> Result<Rest, Fault> {
+        let object = match self {
+            Self::Events(events) => return Ok(Rest::Events(events.finish())),
+            Self::Whole(object) => serde_json::from_slice(object).map_err(|_| cut_short())?,
+        };
+        match error_in(&object) {
+            Some(reason) => Err(Fault::Broken(reason)),
+            None => Ok(Rest::Whole(object)),
+        }
+    }
+}
+
+/// What the end of a [`Body`] brings.
+pub(crate) enum Rest {
+    /// The data of an event without a line's end behind it, if there is one.
+    Events(Option<String>),
+    /// The object.
+    Whole(serde_json::Value),
 }
 
 /// The error in an event that tells of one.

@@ -18,7 +18,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub(crate) use decode::{Decode, Lines, Sse, cut_short, error_in, unreadable};
+pub(crate) use decode::{Body, Decode, Lines, Rest, Sse, cut_short, error_in, unreadable};
 pub(crate) use fault::{Fault, message, refused};
 pub(crate) use options::{Defaults, Secret, parse};
 use pool::{Lease, Pool};

@@ -7,17 +7,14 @@
 use std::collections::BTreeMap;
 
 use anchor_core::engine::{LlmEvent, LlmRequest, ToolCall};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::calls;
 use super::prompt::{NO_RESULT, Prompt, Turn};
 use super::spoken::Spoken;
 use super::wordless;
-use crate::http::{Decode, Fault, Sse, cut_short, error_in, unreadable};
-
-/// Longest whole answer of a server that does not stream.
-const BODY_MAX: usize = 1024 * 1024;
+use crate::http::{Body, Decode, Fault, Rest, cut_short, error_in};
 
 /// Most calls in one answer: a model that makes more has run away.
 const CALLS_MAX: usize = 64;
@@ -53,21 +50,15 @@ pub(super) fn messages(prompt: &Prompt) -> Vec<Value> {
 
 /// Reads an answer, streamed or whole.
 pub(super) struct Answer {
-    engine: &'static str,
     spoken: Spoken,
     offered: Vec<String>,
     calls: BTreeMap<u64, Call>,
-    form: Form,
+    body: Body,
     /// Nothing was said so far, and nothing was there to go on with.
     wordless: bool,
     /// The server said why it stopped.
     stopped: bool,
     done: bool,
-}
-
-enum Form {
-    Events(Sse),
-    Whole(Vec<u8>),
 }
 
 /// A call as its pieces come in.
@@ -79,13 +70,12 @@ struct Call {
 }
 
 impl Answer {
-    pub(super) fn new(engine: &'static str, prompt: &Prompt, request: &LlmRequest) -> Self {
+    pub(super) fn new(prompt: &Prompt, request: &LlmRequest) -> Self {
         Self {
-            engine,
             spoken: Spoken::new(prompt, &request.so_far),
             offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
             calls: BTreeMap::new(),
-            form: Form::Events(Sse::default()),
+            body: Body::default(),
             wordless: request.so_far.is_empty(),
             stopped: false,
             done: false,
@@ -149,38 +139,23 @@ impl Decode for Answer {
     type Event = LlmEvent;
 
     fn begin(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if kind.starts_with("application/json") {
-            self.form = Form::Whole(Vec::new());
-        }
+        self.body.begin(headers);
         Ok(())
     }
 
     fn push(&mut self, bytes: &[u8], events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
-        match &mut self.form {
-            Form::Whole(body) => {
-                body.extend_from_slice(bytes);
-                if body.len() > BODY_MAX { Err(unreadable(self.engine, "it is too long")) } else { Ok(()) }
-            }
-            Form::Events(sse) => {
-                let data = sse.push(bytes)?;
-                data.iter().try_for_each(|data| self.event(data, events))
-            }
-        }
+        let data = self.body.push(bytes)?;
+        data.iter().try_for_each(|data| self.event(data, events))
     }
 
     fn finish(&mut self, events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
-        match &mut self.form {
-            Form::Whole(body) => {
-                let answer: Value = serde_json::from_slice(body).map_err(|_| cut_short())?;
-                if let Some(reason) = error_in(&answer) {
-                    return Err(Fault::Broken(reason));
-                }
-                self.take(&answer["choices"][0]["message"].clone(), events)?;
+        match self.body.finish()? {
+            Rest::Whole(answer) => {
+                self.take(&answer["choices"][0]["message"], events)?;
                 self.end(events)
             }
-            Form::Events(sse) => {
-                if let Some(data) = sse.finish() {
+            Rest::Events(last) => {
+                if let Some(data) = last {
                     self.event(&data, events)?;
                 }
                 // Some servers end the stream without the last line once they have said why they stopped.
@@ -201,6 +176,7 @@ impl Decode for Answer {
 #[cfg(test)]
 mod tests {
     use anchor_core::engine::{Message, Role, Tool};
+    use reqwest::header::CONTENT_TYPE;
 
     use super::super::prompt::{Continues, Room};
     use super::*;
@@ -219,7 +195,7 @@ mod tests {
 
     fn read(kind: &str, pieces: &[&str]) -> (Vec<LlmEvent>, Result<(), Fault>) {
         let request = request();
-        let mut answer = Answer::new("test", &Prompt::new(&request, Continues::Ask, ROOM), &request);
+        let mut answer = Answer::new(&Prompt::new(&request, Continues::Ask, ROOM), &request);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
         answer.begin(&headers).unwrap();

@@ -123,7 +123,7 @@ impl Llm for OpenAiChat {
         generate::stream(|mut out| async move {
             let mut body = body;
             body["model"] = model_of(&remote, &model).await?.into();
-            let decoder = || Answer::new(NAME, &prompt, &request);
+            let decoder = || Answer::new(&prompt, &request);
             remote.exchange(|target| target.post("/v1/chat/completions").json(&body), decoder, &mut out).await
         })
     }

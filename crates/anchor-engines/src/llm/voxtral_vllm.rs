@@ -115,7 +115,7 @@ impl Llm for VoxtralChat {
         });
         let remote = self.remote.clone();
         generate::stream(|mut out| async move {
-            let decoder = || Answer::new(NAME, &prompt, &request);
+            let decoder = || Answer::new(&prompt, &request);
             remote.exchange(|target| target.post("/v1/chat/completions").json(&body), decoder, &mut out).await
         })
     }

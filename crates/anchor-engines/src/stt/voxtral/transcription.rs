@@ -6,12 +6,12 @@
 use anchor_core::audio::INPUT_RATE;
 use anchor_core::engine::{EngineError, SttEvent};
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::HeaderMap;
 use reqwest::multipart::{Form, Part};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use crate::http::{Decode, Fault, Sse, Target, cut_short, error_in, message, unreadable};
+use crate::http::{Body, Decode, Fault, Rest, Target, cut_short, error_in, message, unreadable};
 
 /// Longest text of one turn. Two minutes of fast speech have 3 kB; a model that writes more is in a loop.
 const TEXT_MAX: usize = 64 * 1024;
@@ -73,18 +73,12 @@ pub(super) struct Answer {
     shown: usize,
     text: String,
     done: bool,
-    form: AnswerForm,
-}
-
-enum AnswerForm {
-    Events(Sse),
-    Json(Vec<u8>),
+    body: Body,
 }
 
 impl Answer {
     pub(super) fn new(engine: &'static str, model: &str, shown: usize) -> Self {
-        let form = AnswerForm::Events(Sse::default());
-        Self { engine, model: model.to_owned(), shown, text: String::new(), done: false, form }
+        Self { engine, model: model.to_owned(), shown, text: String::new(), done: false, body: Body::default() }
     }
 
     fn take(&mut self, data: &str, events: &mut Vec<SttEvent>) -> Result<(), Fault> {
@@ -126,43 +120,25 @@ impl Decode for Answer {
     type Event = SttEvent;
 
     fn begin(&mut self, headers: &HeaderMap) -> Result<(), Fault> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if kind.starts_with("application/json") {
-            self.form = AnswerForm::Json(Vec::new());
-        }
+        self.body.begin(headers);
         Ok(())
     }
 
     fn push(&mut self, bytes: &[u8], events: &mut Vec<SttEvent>) -> Result<(), Fault> {
-        match &mut self.form {
-            AnswerForm::Json(body) => {
-                body.extend_from_slice(bytes);
-                if body.len() > 2 * TEXT_MAX {
-                    return Err(unreadable(self.engine, "it is too long"));
-                }
-                Ok(())
-            }
-            AnswerForm::Events(sse) => {
-                let data = sse.push(bytes)?;
-                data.iter().try_for_each(|data| self.take(data, events))
-            }
-        }
+        let data = self.body.push(bytes)?;
+        data.iter().try_for_each(|data| self.take(data, events))
     }
 
     fn finish(&mut self, events: &mut Vec<SttEvent>) -> Result<(), Fault> {
-        match &mut self.form {
-            AnswerForm::Json(body) => {
-                let value: Value = serde_json::from_slice(body).map_err(|_| cut_short())?;
-                if let Some(reason) = error_in(&value) {
-                    return Err(Fault::Broken(reason));
-                }
-                let text = value["text"].as_str().ok_or_else(|| unreadable(self.engine, "there is no text in it"))?;
+        match self.body.finish()? {
+            Rest::Whole(answer) => {
+                let text = answer["text"].as_str().ok_or_else(|| unreadable(self.engine, "there is no text in it"))?;
                 events.push(SttEvent::Final(text.trim().to_owned()));
                 self.done = true;
                 Ok(())
             }
-            AnswerForm::Events(sse) => {
-                if let Some(data) = sse.finish() {
+            Rest::Events(last) => {
+                if let Some(data) = last {
                     self.take(&data, events)?;
                 }
                 if self.done { Ok(()) } else { Err(cut_short()) }
@@ -189,6 +165,8 @@ impl Decode for Answer {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::CONTENT_TYPE;
+
     use super::*;
 
     fn read(pieces: &[&str], json: bool) -> (Vec<SttEvent>, Result<(), Fault>) {
