@@ -2,7 +2,7 @@
 //! was not heard.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anchor_core::audio::Samples;
 use anchor_core::engine::{EngineError, EventStream, Later, TextInput, Tts, TtsEvent, TtsRequest, Voice};
@@ -16,6 +16,14 @@ mod clause;
 mod voice;
 
 use clause::Clause;
+
+/// A clause that is not complete gives out its sound only as the ear needs it, so much ahead: what nobody has heard can be
+/// said anew, and a voice that is faster than speech has completed most clauses before the ear comes to them. More than the
+/// 300 ms that a conversation keeps ahead of the ear, and than a busy machine is late.
+const AHEAD: Duration = Duration::from_millis(600);
+
+/// The least that is given out at a time while the ear catches up.
+const PIECE: Duration = Duration::from_millis(100);
 
 /// Clauses a voice is given before it has completed the first: enough to go on without a gap, few enough that little is
 /// said again.
@@ -56,6 +64,8 @@ struct Speaking {
     /// Sound the voice has made of this answer.
     sounded: Samples,
     out: VecDeque<TtsEvent>,
+    /// When an ear that hears everything at once has heard all that was given out; `None` before the first sound.
+    ear: Option<Instant>,
     /// When something has to come, while sound is owed.
     due: Option<Instant>,
     /// The voice asked for is one that another member has.
@@ -76,6 +86,7 @@ impl Speaking {
             clauses: VecDeque::new(),
             sounded: Samples(0),
             out: VecDeque::new(),
+            ear: None,
             due: None,
             foreign: false,
             over: false,
@@ -85,12 +96,14 @@ impl Speaking {
     async fn next(&mut self) -> Option<Result<TtsEvent, EngineError>> {
         loop {
             if let Some(event) = self.out.pop_front() {
+                self.note(&event);
                 return Some(Ok(event));
             }
             if self.over {
                 return None;
             }
             let more_text = !self.text_ended && self.clauses.len() < CLAUSES_AHEAD;
+            let release_at = self.release_at();
             let failure = tokio::select! {
                 biased;
                 event = self.events.next() => match event {
@@ -108,6 +121,10 @@ impl Speaking {
                 },
                 clause = self.text.next(), if more_text => {
                     self.feed(clause);
+                    continue;
+                }
+                () = until(release_at) => {
+                    self.release(PIECE);
                     continue;
                 }
                 () = until(self.due) => self.relay.silence(),
@@ -146,7 +163,12 @@ impl Speaking {
         match event {
             TtsEvent::Audio(frame) => {
                 self.sounded = self.sounded + Samples(frame.len() as u64);
-                self.out.extend(clause.sound(&frame, clause::to_hold(self.sounded, is_last)));
+                clause.sound(&frame);
+                if is_last {
+                    self.out.extend(clause.give_all());
+                } else {
+                    self.release(Duration::ZERO);
+                }
             }
             TtsEvent::Word(word) => clause.word(word),
             TtsEvent::ClauseEnd => {
@@ -158,6 +180,34 @@ impl Speaking {
             }
         }
         self.wait();
+    }
+
+    /// Takes down what is given out.
+    fn note(&mut self, event: &TtsEvent) {
+        if let TtsEvent::Audio(frame) = event {
+            let now = now();
+            let from = self.ear.map_or(now, |ear| ear.max(now));
+            self.ear = Some(from + Samples(frame.len() as u64).duration());
+        }
+    }
+
+    /// Gives out of the clause under way what the ear needs to be [`AHEAD`] of, and `more`.
+    fn release(&mut self, more: Duration) {
+        let ahead = self.ear.map_or(Duration::ZERO, |ear| ear.saturating_duration_since(now()));
+        let need = (AHEAD + more).saturating_sub(ahead);
+        let keep = clause::to_keep(self.sounded);
+        if let Some(clause) = self.clauses.front_mut()
+            && ahead <= AHEAD
+        {
+            self.out.extend(clause.release(Samples::from_duration(need), keep));
+        }
+    }
+
+    /// When the ear needs more of the clause under way, if there is more.
+    fn release_at(&self) -> Option<Instant> {
+        let keep = clause::to_keep(self.sounded);
+        let more = self.clauses.front().is_some_and(|clause| clause.can_release(keep));
+        self.ear.filter(|_| more).map(|ear| ear.checked_sub(AHEAD).unwrap_or(ear))
     }
 
     /// Something has to come within the chain's patience, if sound is owed.

@@ -216,6 +216,20 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clause_that_nobody_has_heard_yet_is_said_anew() {
+    let whole = |clause: &str| sound(&Hummer::new("good").clause(clause));
+    let expected = [whole(CLAUSES[0]), whole(CLAUSES[1])].concat();
+    for within in [480, 5_000, whole(CLAUSES[1]).len() - 480] {
+        let board = Board::default();
+        let mut good = Hummer::new("good").breaks(whole(CLAUSES[0]).len() + within, Step::Fail);
+        good.tells_words = false;
+        let chain = chain_of(&board, &[&good, &Hummer::new("spare")]);
+        let events = speak(&chain, &CLAUSES[..2]).await.unwrap();
+        assert!(sound(&events) == expected, "broken off {within} samples within the second clause");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_sound_is_not_held_back_and_the_last_voice_holds_nothing() {
     let board = Board::default();
     let chain = chain_of(&board, &[&Hummer::new("good"), &Hummer::new("spare")]);

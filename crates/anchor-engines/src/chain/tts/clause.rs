@@ -7,8 +7,8 @@ use anchor_core::engine::{TtsEvent, WordTime};
 
 use crate::chain::rest::{self, Pace};
 
-/// Sound of a clause under way that is held back, so that there is a quiet place to cut in. As long as two or three
-/// syllables.
+/// Sound of a clause under way that is held back in any case, so that there is a quiet place to cut in. As long as two or
+/// three syllables.
 const HOLD: Samples = Samples::from_ms(250);
 
 /// A clause a voice was given. Its sound goes out but for the newest, with which the clause can be cut.
@@ -29,10 +29,10 @@ pub(super) struct Clause {
     waiting: VecDeque<WordTime>,
 }
 
-/// How much sound to hold back of an answer of which the voice has made so much. Of its first sound no more than half,
-/// so that the answer does not begin later; nothing where nobody could go on.
-pub(super) fn to_hold(sounded: Samples, is_last: bool) -> Samples {
-    if is_last { Samples(0) } else { HOLD.min(Samples(sounded.0 / 2)) }
+/// How much sound to keep back of an answer of which the voice has made so much. Of its first sound no more than half, so
+/// that the answer does not begin later.
+pub(super) fn to_keep(sounded: Samples) -> Samples {
+    HOLD.min(Samples(sounded.0 / 2))
 }
 
 impl Clause {
@@ -53,11 +53,25 @@ impl Clause {
         &self.text[self.from..]
     }
 
-    /// Takes the voice's next sound and returns what can be given out if so much is held back.
-    pub(super) fn sound(&mut self, frame: &AudioFrame, hold: Samples) -> Vec<TtsEvent> {
+    /// Takes the voice's next sound.
+    pub(super) fn sound(&mut self, frame: &AudioFrame) {
         self.held.extend_from_slice(frame);
-        let ready = self.held.len().saturating_sub(hold.0 as usize);
-        self.give(ready)
+    }
+
+    /// Gives out the next sound, at most so much, and so that some is kept back.
+    pub(super) fn release(&mut self, most: Samples, keep: Samples) -> Vec<TtsEvent> {
+        let ready = self.held.len().saturating_sub(keep.0 as usize);
+        self.give(ready.min(most.0 as usize))
+    }
+
+    /// Whether there is sound to be given out beside what is kept back.
+    pub(super) fn can_release(&self, keep: Samples) -> bool {
+        self.held.len() > keep.0 as usize
+    }
+
+    /// Gives out all sound there is.
+    pub(super) fn give_all(&mut self) -> Vec<TtsEvent> {
+        self.give(self.held.len())
     }
 
     /// Takes the time of a word, which counts from where the voice began.
