@@ -7,6 +7,7 @@ mod cli;
 mod e2e;
 mod models;
 mod plan;
+mod rehearsal;
 mod servers;
 mod setup;
 mod studio;
