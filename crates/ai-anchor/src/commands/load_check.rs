@@ -31,6 +31,11 @@ pub(crate) async fn run(context: &Context) -> Result<(), Error> {
     for chain in [&mut config.engines.stt, &mut config.engines.llm, &mut config.engines.tts] {
         chain.truncate(1);
     }
+    // All of them are needed now, so that none is started later.
+    let servers = &mut config.servers;
+    for lazy in [&mut servers.ollama_lazy, &mut servers.higgs_lazy, &mut servers.voxtral_lazy] {
+        *lazy = false;
+    }
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
     let prepared = model_servers::prepare(&mut config);
     let crew = Arc::new(Crew::of(&config, &rundown)?);
