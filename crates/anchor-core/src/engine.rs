@@ -251,6 +251,20 @@ pub struct Tool {
     pub parameters: String,
 }
 
+/// Whether a language model calls tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// As it sees fit.
+    #[default]
+    Auto,
+    /// Never.
+    None,
+    /// It must call one.
+    Required,
+    /// It must call the one of this name.
+    Function(String),
+}
+
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
@@ -275,6 +289,8 @@ pub struct LlmRequest {
     pub max_tokens: Option<u32>,
     /// What the engine may call.
     pub tools: Vec<Tool>,
+    /// Whether it may, must, or must not.
+    pub tool_choice: ToolChoice,
     /// Sound at [`INPUT_RATE`](crate::audio::INPUT_RATE) that the last message is about. An engine that cannot hear
     /// refuses it as [`EngineError::Unsupported`].
     pub sound: Option<AudioFrame>,
