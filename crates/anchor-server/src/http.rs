@@ -27,6 +27,8 @@ use tokio::time::timeout;
 use tower_http::trace::TraceLayer;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::realtime::calls::{self, OpenCalls};
+use crate::realtime::webrtc::Switchboard;
 use crate::realtime::websocket::{Handshake, MESSAGE_MAX, WebSocketTransport};
 use crate::{App, ServeError, metrics, page, session, studio};
 
@@ -42,26 +44,32 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the routes share.
-struct Server {
-    app: App,
+pub(crate) struct Server {
+    pub(crate) app: App,
+    /// Takes WebRTC calls, if the server does.
+    pub(crate) switchboard: Option<Switchboard>,
+    pub(crate) calls: OpenCalls,
     /// One for each session that may still be opened.
     seats: Arc<Semaphore>,
     /// The listener can be reached from this machine only.
     local: bool,
-    closing: watch::Receiver<bool>,
+    pub(crate) closing: watch::Receiver<bool>,
     metrics: PrometheusHandle,
 }
 
 pub(crate) async fn serve(
     listener: TcpListener,
-    app: App,
+    mut app: App,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let switchboard = app.calls.take().map(Switchboard::start).transpose()?;
     let (close, closing) = watch::channel(false);
     let most = app.limits.sessions.min(Semaphore::MAX_PERMITS);
     let seats = Arc::new(Semaphore::new(most));
     let server = Arc::new(Server {
         app,
+        switchboard,
+        calls: OpenCalls::default(),
         seats: seats.clone(),
         local: listener.local_addr()?.ip().to_canonical().is_loopback(),
         closing: closing.clone(),
@@ -71,6 +79,7 @@ pub(crate) async fn serve(
     tokio::spawn(keep_up(server.metrics.clone(), news, closing));
     let router = Router::new()
         .route("/v1/realtime", any(realtime))
+        .merge(calls::routes())
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(render_metrics))
@@ -191,6 +200,25 @@ async fn realtime(
         let message = "This is the address of a WebSocket. Connect to it with ws:// or wss://.";
         return refuse(StatusCode::UPGRADE_REQUIRED, "websocket_required", message);
     };
+    if let Some(intent) = wanted.intent {
+        let message = format!("Sessions with the intent '{intent}' are not offered. Leave it out for a conversation.");
+        return refuse(StatusCode::BAD_REQUEST, "invalid_value", &message);
+    }
+    let seat = match admit(&server, &headers) {
+        Ok(seat) => seat,
+        Err(refusal) => return refusal,
+    };
+    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
+    upgrade
+        // Answered only where it was offered: a client that offers nothing may refuse any answer.
+        .protocols(["realtime"])
+        .max_message_size(MESSAGE_MAX)
+        .max_frame_size(MESSAGE_MAX)
+        .on_upgrade(move |socket| async move { converse(socket, handshake, &server, seat).await })
+}
+
+/// Refuses what a page of another machine sends to a server of this machine alone.
+pub(crate) fn foreign(server: &Server, headers: &HeaderMap) -> Option<Response> {
     if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| server.local && !is_local(origin)) {
         metrics::refused("origin");
         let message = format!(
@@ -198,11 +226,15 @@ async fn realtime(
              Open the page from this machine, or serve on another address.",
             origin.to_str().unwrap_or("a page without a name")
         );
-        return refuse(StatusCode::FORBIDDEN, "origin_not_allowed", &message);
+        return Some(refuse(StatusCode::FORBIDDEN, "origin_not_allowed", &message));
     }
-    if let Some(intent) = wanted.intent {
-        let message = format!("Sessions with the intent '{intent}' are not offered. Leave it out for a conversation.");
-        return refuse(StatusCode::BAD_REQUEST, "invalid_value", &message);
+    None
+}
+
+/// A place for one more session, or why there is none.
+pub(crate) fn admit(server: &Server, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Response> {
+    if let Some(refusal) = foreign(server, headers) {
+        return Err(refusal);
     }
     let Ok(seat) = server.seats.clone().try_acquire_owned() else {
         metrics::refused("full");
@@ -212,15 +244,9 @@ async fn realtime(
         );
         let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", &message);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        return response;
+        return Err(response);
     };
-    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
-    upgrade
-        // Answered only where it was offered: a client that offers nothing may refuse any answer.
-        .protocols(["realtime"])
-        .max_message_size(MESSAGE_MAX)
-        .max_frame_size(MESSAGE_MAX)
-        .on_upgrade(move |socket| async move { converse(socket, handshake, &server, seat).await })
+    Ok(seat)
 }
 
 /// One session from its greeting to its end.
@@ -254,7 +280,7 @@ async fn converse(
 }
 
 /// A name for a session that no other has: half of a random UUID is enough for one server's lifetime.
-fn session_key() -> String {
+pub(crate) fn session_key() -> String {
     let mut key = uuid::Uuid::new_v4().simple().to_string();
     key.truncate(16);
     key
@@ -275,7 +301,7 @@ fn is_local(origin: &HeaderValue) -> bool {
 }
 
 /// An error in the words of the API.
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+pub(crate) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
     let body = json!({ "error": { "message": message, "type": kind, "param": null, "code": code } });
     (status, Json(body)).into_response()

@@ -22,6 +22,8 @@ pub mod session;
 mod studio;
 pub mod transport;
 
+pub use realtime::webrtc::CallSocket;
+
 /// One anchor: everything a server needs to hold conversations.
 pub struct App {
     /// The anchor's name, shown in the studio.
@@ -38,6 +40,8 @@ pub struct App {
     pub session: SessionConfig,
     /// The voices a session can choose from, the default first.
     pub voices: Vec<Voice>,
+    /// The port that takes WebRTC calls; `None` takes none.
+    pub calls: Option<CallSocket>,
     /// How much is granted to clients.
     pub limits: Limits,
 }

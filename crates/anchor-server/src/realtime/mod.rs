@@ -1,7 +1,9 @@
-//! The dialect of the OpenAI Realtime API (GA): its names, its translation, and WebSockets to speak it over.
+//! The dialect of the OpenAI Realtime API (GA): its names, its translation, and WebSockets and WebRTC to speak it over.
 
 mod outbox;
+pub(crate) mod calls;
 mod pcm;
 mod translate;
+pub(crate) mod webrtc;
 pub(crate) mod websocket;
 mod wire;

@@ -6,3 +6,4 @@ mod bad_clients;
 mod operator;
 mod support;
 mod turns;
+mod webrtc;

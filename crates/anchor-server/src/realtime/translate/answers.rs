@@ -10,7 +10,7 @@ use super::super::wire::{
     StatusDetails, Usage,
 };
 use super::outbound::{failure, name, part, shown, words};
-use super::{Translator, settings};
+use super::{Carrier, Translator, settings};
 
 /// The hosted API's count of tokens for sound it says: one for each 50 ms.
 const SAMPLES_PER_TOKEN: u64 = pcm::WIRE_RATE as u64 / 20;
@@ -81,6 +81,10 @@ impl Translator {
         let Some(place) = self.place(response) else { return Vec::new() };
         if let Some(answer) = self.answer(response) {
             answer.samples += frame.len() as u64;
+        }
+        if self.carrier == Carrier::WebRtc {
+            self.sounds(response, place.item_id);
+            return Vec::new();
         }
         pcm::deltas(frame).map(|delta| ServerEvent::AudioDelta { place: place.clone(), delta }).collect()
     }
@@ -169,6 +173,10 @@ impl Translator {
             input_token_details: InputTokens { text_tokens: input_tokens, ..InputTokens::default() },
             output_token_details: OutputTokens { text_tokens: answer.words, audio_tokens },
         }
+    }
+
+    pub(super) fn is_open(&self, response: ResponseId) -> bool {
+        self.answers.iter().any(|answer| answer.response == response)
     }
 
     fn answer(&mut self, response: ResponseId) -> Option<&mut Answer> {

@@ -16,8 +16,8 @@ const METADATA_MAX: usize = 16 * 1024;
 
 /// What a message asks for.
 enum Asked {
-    /// To listen. The sound is in the microphone.
-    Sound,
+    /// Nothing more: what it brought was taken in.
+    Nothing,
     /// To do something.
     Command(ClientCommand, Cause),
     /// To note how much of a response was heard.
@@ -29,7 +29,7 @@ impl Translator {
     pub(in super::super) fn inbound(&mut self, text: &str) -> Result<Option<ClientMessage>, Error> {
         let (event_id, event) = parse(text)?;
         match self.message(event) {
-            Ok(Asked::Sound) => Ok(None),
+            Ok(Asked::Nothing) => Ok(None),
             Ok(Asked::Heard(response, played)) => Ok(Some(ClientMessage::Playout(response, played))),
             Ok(Asked::Command(command, cause)) => {
                 self.cause = Some(Cause { event_id, ..cause });
@@ -50,7 +50,7 @@ impl Translator {
         Ok(match event {
             ClientEvent::InputAudioBufferAppend { audio } => {
                 self.microphone.append(&audio)?;
-                Asked::Sound
+                Asked::Nothing
             }
             ClientEvent::InputAudioBufferCommit {} => plain(ClientCommand::CommitInput),
             ClientEvent::InputAudioBufferClear {} => plain(ClientCommand::ClearInput),
@@ -76,6 +76,9 @@ impl Translator {
             ClientEvent::ResponseCancel { response_id } => {
                 self.check_newest(response_id)?;
                 plain(ClientCommand::CancelResponse)
+            }
+            ClientEvent::OutputAudioBufferClear {} => {
+                self.clear_playout()?.map_or(Asked::Nothing, |(command, cause)| Asked::Command(command, cause))
             }
             ClientEvent::Playout { response_id, played_ms } => self.heard(&response_id, played_ms)?,
         })

@@ -6,6 +6,7 @@
 mod answers;
 mod inbound;
 mod outbound;
+mod output_buffer;
 mod settings;
 
 use anchor_core::engine::{EngineKind, Voice};
@@ -14,6 +15,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::answers::Answer;
+pub(super) use self::output_buffer::Carrier;
+use self::output_buffer::Sounding;
 use super::pcm::Microphone;
 use super::wire::{Modality, ServerEvent, Session};
 use crate::App;
@@ -33,6 +36,10 @@ pub(super) struct Translator {
     /// Responses that have not ended.
     answers: Vec<Answer>,
     newest: Option<ResponseId>,
+    carrier: Carrier,
+    /// Over WebRTC: what the client is hearing, and what it is yet to be told of what it does not hear to the end.
+    sounding: Vec<Sounding>,
+    cuts: Vec<(ResponseId, ServerEvent)>,
     /// Words said by both sides so far.
     words: u64,
     events: u64,
@@ -86,6 +93,9 @@ impl Translator {
             cause: None,
             answers: Vec::new(),
             newest: None,
+            carrier: Carrier::WebSocket,
+            sounding: Vec::new(),
+            cuts: Vec::new(),
             words: 0,
             events: 0,
         }

@@ -46,6 +46,7 @@ impl Translator {
                 let response_id = self.response_name(response);
                 return self.tell_studio(&StudioEvent::latency(response_id, &latency));
             }
+            Event::ClientError(ClientError::CancelNotActive) if self.is_clearing() => return Vec::new(),
             Event::ClientError(error) => {
                 let error = self.client_error(error);
                 return vec![self.refuse(error)];
@@ -54,7 +55,10 @@ impl Translator {
             Event::AnswerStarted { response, item, previous, .. } => self.answer_started(response, item, previous),
             Event::AnswerText { response, delta } => self.answer_text(response, delta).into_iter().collect(),
             Event::AnswerDone { response, item, previous, .. } => self.answer_done(response, item, previous),
-            Event::ResponseDone { response, outcome, item } => vec![self.response_done(response, &outcome, item)],
+            Event::ResponseDone { response, outcome, item } => {
+                let done = self.response_done(response, &outcome, item);
+                std::iter::once(done).chain(self.cut(response)).collect()
+            }
             Event::TranscriptDone { item, text, length } => {
                 self.transcribed(&item, text, length.duration().as_secs_f64())
             }
@@ -90,7 +94,7 @@ impl Translator {
         self.write_all(&events)
     }
 
-    fn write_all(&mut self, events: &[ServerEvent]) -> Vec<String> {
+    pub(super) fn write_all(&mut self, events: &[ServerEvent]) -> Vec<String> {
         events.iter().map(|event| self.write(event)).collect()
     }
 

@@ -42,6 +42,8 @@ pub(crate) enum ClientEvent {
     ResponseCreate { response: Option<ResponseRequest> },
     #[serde(rename = "response.cancel")]
     ResponseCancel { response_id: Option<String> },
+    #[serde(rename = "output_audio_buffer.clear")]
+    OutputAudioBufferClear {},
     /// Beyond the dialect, from the studio page: how much of a response was really heard so far.
     #[serde(rename = "anchor.playout")]
     Playout { response_id: String, played_ms: i64 },

@@ -33,6 +33,12 @@ pub(crate) enum ServerEvent {
     ItemDeleted { item_id: String },
     #[serde(rename = "conversation.item.truncated")]
     ItemTruncated { item_id: String, content_index: u32, audio_end_ms: u64 },
+    #[serde(rename = "output_audio_buffer.started")]
+    OutputAudioBufferStarted { response_id: String },
+    #[serde(rename = "output_audio_buffer.stopped")]
+    OutputAudioBufferStopped { response_id: String },
+    #[serde(rename = "output_audio_buffer.cleared")]
+    OutputAudioBufferCleared { response_id: String },
     #[serde(rename = "conversation.item.input_audio_transcription.delta")]
     TranscriptionDelta { item_id: String, content_index: u32, delta: String },
     #[serde(rename = "conversation.item.input_audio_transcription.completed")]

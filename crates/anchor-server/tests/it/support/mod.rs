@@ -1,5 +1,6 @@
 //! A server on a loopback port, and a client that speaks to it.
 
+pub mod caller;
 pub mod client;
 pub mod engines;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anchor_core::SessionConfig;
 use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notices, Tts};
 use anchor_core::rundown::OnAir;
-use anchor_server::{App, Limits, ServeError};
+use anchor_server::{App, CallSocket, Limits, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -23,6 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Server {
     pub address: SocketAddr,
+    /// Where calls are taken.
+    pub calls: SocketAddr,
     pub engines: Scripted,
     pub rundown: watch::Sender<OnAir>,
     pub status: watch::Sender<Vec<EngineStatus>>,
@@ -39,6 +42,8 @@ impl Server {
     pub async fn with(limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let calls = CallSocket::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let calls_port = calls.port();
         let engines = Scripted::default();
         let (rundown, on_air) = watch::channel(OnAir::default());
         let ready = [EngineKind::Stt, EngineKind::Llm, EngineKind::Tts, EngineKind::Vad].map(|kind| EngineStatus {
@@ -57,13 +62,15 @@ impl Server {
             rundown: on_air,
             session: SessionConfig::default(),
             voices: engines.voices(),
+            calls: Some(calls),
             limits,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(anchor_server::serve(listener, app, async {
             stopped.await.ok();
         }));
-        Self { address, engines, rundown, status, notices, stop, task }
+        let calls = SocketAddr::new(address.ip(), calls_port);
+        Self { address, calls, engines, rundown, status, notices, stop, task }
     }
 
     pub async fn connect(&self) -> Client {
