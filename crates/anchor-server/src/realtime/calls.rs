@@ -54,7 +54,8 @@ async fn create(State(server): State<Arc<Server>>, Query(wanted): Query<Wanted>,
 
 async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Result<Response, Response> {
     let Some(switchboard) = &server.switchboard else {
-        let message = "This server takes no WebRTC calls (server.webrtc is false). Connect with a WebSocket to /v1/realtime.";
+        let message =
+            "This server takes no WebRTC calls (server.webrtc is false). Connect with a WebSocket to /v1/realtime.";
         return Err(refuse(StatusCode::NOT_FOUND, "webrtc_off", message));
     };
     let seat = admit(server, request.headers())?;
@@ -68,7 +69,8 @@ async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Resul
     let call = open(server, switchboard, &key, wanted, settings, offer).await?;
     let place = format!("{PLACE}/rtc_{key}");
     tokio::spawn(converse(server.clone(), key, call, seat));
-    Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, "application/sdp"), (header::LOCATION, &*place)], sdp).into_response())
+    Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, "application/sdp"), (header::LOCATION, &*place)], sdp)
+        .into_response())
 }
 
 /// The offer, and the session's settings where they come with it.
@@ -82,7 +84,8 @@ async fn parts(request: Request) -> Result<(String, Option<String>), Response> {
         }
         "multipart/form-data" => form(request).await,
         _ => {
-            let message = "Send the offer as 'application/sdp', or as 'multipart/form-data' with the parts 'sdp' and 'session'.";
+            let message =
+                "Send the offer as 'application/sdp', or as 'multipart/form-data' with the parts 'sdp' and 'session'.";
             Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
         }
     }
@@ -146,8 +149,7 @@ async fn open(
 ) -> Result<Call, Response> {
     let app = &server.app;
     let studio = wanted.studio.as_deref() == Some("true");
-    let mut translator =
-        Translator::new(key, Introduction::new(app, wanted.model), studio).carried_by(Carrier::WebRtc);
+    let mut translator = Translator::new(key, Introduction::new(app, wanted.model), studio).carried_by(Carrier::WebRtc);
     let first = settings.map(|settings| update(&mut translator, &settings)).transpose()?.flatten();
     let mut greeting = vec![translator.greeting()];
     let mut news = studio.then(|| Newsfeed::new(app));
@@ -190,7 +192,8 @@ async fn converse(server: Arc<Server>, key: String, mut call: Call, _seat: Owned
         let conversation = Conversation::new(&key, server.app.session.clone());
         // Why it ended, the call knows better.
         let _ = session::run(&server.app.engines, conversation, &mut call).await;
-        info!(why = call.close().name(), "closed");
+        let end = call.close();
+        info!(why = end.name(), "closed");
     }
     .instrument(span)
     .await;

@@ -1,7 +1,7 @@
 //! The dialect of the OpenAI Realtime API (GA): its names, its translation, and WebSockets and WebRTC to speak it over.
 
-mod outbox;
 pub(crate) mod calls;
+mod outbox;
 mod pcm;
 mod translate;
 pub(crate) mod webrtc;

@@ -232,7 +232,13 @@ impl Call {
             match self.rtc.poll_output() {
                 Ok(Output::Transmit(datagram)) => self.line.send(&datagram),
                 Ok(Output::Event(_)) => {}
-                Ok(Output::Timeout(_)) | Err(_) => return,
+                Ok(Output::Timeout(until)) => {
+                    let now = Instant::now();
+                    if until > now || !self.rtc.is_alive() || self.rtc.handle_input(Input::Timeout(now)).is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
             }
         }
     }
@@ -328,7 +334,8 @@ impl Call {
         self.microphone.tick(now);
         let (packet, events) = self.speaker.next(now);
         if let Some(writer) = self.track.and_then(|track| self.rtc.writer(track)) {
-            let opus = writer.payload_params().find(|params| params.spec().codec == Codec::Opus).map(|params| params.pt());
+            let opus =
+                writer.payload_params().find(|params| params.spec().codec == Codec::Opus).map(|params| params.pt());
             if let Some(opus) = opus {
                 let time = MediaTime::new(packet.time, Frequency::FORTY_EIGHT_KHZ);
                 writer.write(opus, now, time, packet.data).map_err(broken)?;

@@ -108,7 +108,11 @@ impl Microphone {
         }
     }
 
-    fn decode(&mut self, samples: u64, decode: impl FnOnce(&mut OpusDecoder, usize, &mut [f32]) -> Result<usize, Error>) {
+    fn decode(
+        &mut self,
+        samples: u64,
+        decode: impl FnOnce(&mut OpusDecoder, usize, &mut [f32]) -> Result<usize, Error>,
+    ) {
         let mut sound = [0.0; PACKET_MAX];
         let made = decode(&mut self.decoder, samples as usize, &mut sound).unwrap_or(0);
         self.give(&sound[..made]);
@@ -121,7 +125,8 @@ impl Microphone {
     fn give(&mut self, sound: &[f32]) {
         if !sound.is_empty() {
             // The codec rings a little over what it was given.
-            self.ready.push_back(AudioFrame::new(sound.iter().map(|sample| sample.clamp(-1.0, 1.0)).collect::<Vec<_>>()));
+            self.ready
+                .push_back(AudioFrame::new(sound.iter().map(|sample| sample.clamp(-1.0, 1.0)).collect::<Vec<_>>()));
         }
     }
 }
@@ -145,7 +150,9 @@ mod tests {
                 let sound: Vec<f32> = (0..320)
                     .map(|_| {
                         n += 1.0;
-                        (0..5).map(|k| 0.08 * (n * 220.0 * (k as f32 + 1.0) / 16_000.0 * std::f32::consts::TAU).sin()).sum()
+                        (0..5)
+                            .map(|k| 0.08 * (n * 220.0 * (k as f32 + 1.0) / 16_000.0 * std::f32::consts::TAU).sin())
+                            .sum()
                     })
                     .collect();
                 let mut packet = vec![0; 1275];

@@ -19,7 +19,8 @@ impl CallSocket {
     pub async fn bind(address: SocketAddr, public_ip: Option<IpAddr>) -> io::Result<Self> {
         let socket = UdpSocket::bind(address).await?;
         let bound = socket.local_addr()?;
-        let own = if bound.ip().is_unspecified() { interfaces(bound.is_ipv6())? } else { vec![bound.ip().to_canonical()] };
+        let own =
+            if bound.ip().is_unspecified() { interfaces(bound.is_ipv6())? } else { vec![bound.ip().to_canonical()] };
         let own = own.into_iter().filter(|ip| Some(*ip) != public_ip);
         let addresses = public_ip.into_iter().chain(own).map(|ip| SocketAddr::new(ip, bound.port())).collect();
         Ok(Self { socket, addresses })

@@ -112,7 +112,9 @@ impl Caller {
         let mid = api.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None);
         let channel = api.add_channel("oai-events".into());
         let (offer, pending) = api.apply().unwrap();
-        let (head, sdp) = server.post(&format!("/v1/realtime/calls{query}"), "application/sdp", offer.to_sdp_string().as_bytes()).await;
+        let (head, sdp) = server
+            .post(&format!("/v1/realtime/calls{query}"), "application/sdp", offer.to_sdp_string().as_bytes())
+            .await;
         assert!(head.starts_with("HTTP/1.1 201"), "{head}\n{sdp}");
         let location = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap().trim().to_owned();
         // The proxy stands where the server says it is.

@@ -92,7 +92,8 @@ impl Tts for Scripted {
     fn speak(&self, _: TtsRequest, text: TextInput) -> EventStream<TtsEvent> {
         let spoken = text.flat_map(|clause| {
             let words = clause.split_whitespace().count();
-            let word = TtsEvent::Audio(AudioFrame::new(vec![0.25; WORD.0 as usize]));
+            let tone: Vec<f32> = (0..WORD.0).map(|n| if n / 24 % 2 == 0 { 0.25 } else { -0.25 }).collect();
+            let word = TtsEvent::Audio(AudioFrame::new(tone));
             stream::iter(vec![word; words]).chain(stream::iter([TtsEvent::ClauseEnd]))
         });
         holding(self.work(), spoken)
