@@ -69,6 +69,7 @@ impl Crew {
             rundown,
             session: config.session(),
             voices: self.voices(),
+            calls: None,
             limits: Limits { sessions: config.server.max_sessions as usize, ..Limits::default() },
         })
     }
