@@ -12,6 +12,8 @@ mod servers;
 mod setup;
 mod studio;
 mod support;
+mod webrtc;
+
 
 /// The protocol servers of the engines' own tests, not all of which are needed here.
 #[allow(dead_code, unreachable_pub)]
