@@ -30,6 +30,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::realtime::calls::{self, OpenCalls};
 use crate::realtime::webrtc::Switchboard;
 use crate::realtime::websocket::{Handshake, MESSAGE_MAX, WebSocketTransport};
+use crate::refusal::Refusal;
 use crate::{App, ServeError, metrics, page, session, studio};
 
 /// How long open sessions and requests may take to end after the server was told to stop.
@@ -155,10 +156,12 @@ async fn keep_up(metrics: PrometheusHandle, news: impl Future<Output = ()>, mut 
 
 async fn asset(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is understood here.");
+        return Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is understood here.")
+            .into_response();
     }
     page::file(&uri, &headers).unwrap_or_else(|| {
-        refuse(StatusCode::NOT_FOUND, "not_found", &format!("There is nothing at '{}'.", uri.path()))
+        Refusal::new(StatusCode::NOT_FOUND, "not_found", format!("There is nothing at '{}'.", uri.path()))
+            .into_response()
     })
 }
 
@@ -198,15 +201,15 @@ async fn realtime(
 ) -> Response {
     let Ok(upgrade) = upgrade else {
         let message = "This is the address of a WebSocket. Connect to it with ws:// or wss://.";
-        return refuse(StatusCode::UPGRADE_REQUIRED, "websocket_required", message);
+        return Refusal::new(StatusCode::UPGRADE_REQUIRED, "websocket_required", message).into_response();
     };
     if let Some(intent) = wanted.intent {
         let message = format!("Sessions with the intent '{intent}' are not offered. Leave it out for a conversation.");
-        return refuse(StatusCode::BAD_REQUEST, "invalid_value", &message);
+        return Refusal::new(StatusCode::BAD_REQUEST, "invalid_value", message).into_response();
     }
     let seat = match admit(&server, &headers) {
         Ok(seat) => seat,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
     upgrade
@@ -218,35 +221,30 @@ async fn realtime(
 }
 
 /// Refuses what a page of another machine sends to a server of this machine alone.
-pub(crate) fn foreign(server: &Server, headers: &HeaderMap) -> Option<Response> {
-    if let Some(origin) = headers.get(header::ORIGIN).filter(|origin| server.local && !is_local(origin)) {
-        metrics::refused("origin");
-        let message = format!(
-            "This server listens on this machine alone and takes conversations of pages of this machine alone, not of {}. \
-             Open the page from this machine, or serve on another address.",
-            origin.to_str().unwrap_or("a page without a name")
-        );
-        return Some(refuse(StatusCode::FORBIDDEN, "origin_not_allowed", &message));
-    }
-    None
+pub(crate) fn check_origin(server: &Server, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN).filter(|origin| server.local && !is_local(origin)) else {
+        return Ok(());
+    };
+    metrics::refused("origin");
+    let message = format!(
+        "This server listens on this machine alone and takes conversations of pages of this machine alone, not of {}. \
+         Open the page from this machine, or serve on another address.",
+        origin.to_str().unwrap_or("a page without a name")
+    );
+    Err(Refusal::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
 /// A place for one more session, or why there is none.
-pub(crate) fn admit(server: &Server, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Response> {
-    if let Some(refusal) = foreign(server, headers) {
-        return Err(refusal);
-    }
-    let Ok(seat) = server.seats.clone().try_acquire_owned() else {
+pub(crate) fn admit(server: &Server, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Refusal> {
+    check_origin(server, headers)?;
+    server.seats.clone().try_acquire_owned().map_err(|_| {
         metrics::refused("full");
         let message = format!(
             "All {} sessions of this server are taken. Try again when one has ended.",
             server.app.limits.sessions
         );
-        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", &message);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        return Err(response);
-    };
-    Ok(seat)
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", message)
+    })
 }
 
 /// One session from its greeting to its end.
@@ -298,13 +296,6 @@ fn is_local(origin: &HeaderValue) -> bool {
             || host.ends_with(".localhost")
             || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     })
-}
-
-/// An error in the words of the API.
-pub(crate) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
-    let body = json!({ "error": { "message": message, "type": kind, "param": null, "code": code } });
-    (status, Json(body)).into_response()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod jobs;
 mod metrics;
 mod page;
 mod realtime;
+mod refusal;
 pub mod session;
 mod studio;
 pub mod transport;

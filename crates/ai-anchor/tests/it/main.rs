@@ -14,7 +14,6 @@ mod studio;
 mod support;
 mod webrtc;
 
-
 /// The protocol servers of the engines' own tests, not all of which are needed here.
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../anchor-engines/tests/it/servers/mod.rs"]

@@ -18,7 +18,8 @@ use tracing::{Instrument, info, info_span};
 
 use super::translate::{Carrier, Introduction, Translator};
 use super::webrtc::{Call, Offer, Switchboard};
-use crate::http::{Server, admit, refuse, session_key};
+use crate::http::{Server, admit, check_origin, session_key};
+use crate::refusal::Refusal;
 use crate::studio::{Newsfeed, StudioEvent};
 use crate::transport::ClientMessage;
 use crate::{metrics, session};
@@ -47,22 +48,20 @@ pub(crate) fn routes() -> Router<Arc<Server>> {
 }
 
 async fn create(State(server): State<Arc<Server>>, Query(wanted): Query<Wanted>, request: Request) -> Response {
-    match answer(&server, wanted, request).await {
-        Ok(response) | Err(response) => response,
-    }
+    answer(&server, wanted, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Result<Response, Response> {
+async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Result<Response, Refusal> {
     let Some(switchboard) = &server.switchboard else {
         let message =
             "This server takes no WebRTC calls (server.webrtc is false). Connect with a WebSocket to /v1/realtime.";
-        return Err(refuse(StatusCode::NOT_FOUND, "webrtc_off", message));
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "webrtc_off", message));
     };
     let seat = admit(server, request.headers())?;
     let (sdp, settings) = parts(request).await?;
     let offer = Offer::accept(switchboard, &sdp).map_err(|error| {
         let message = format!("The offer is no SDP that a call can be made of: {error}.");
-        refuse(StatusCode::BAD_REQUEST, "invalid_offer", &message)
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_offer", message)
     })?;
     let sdp = offer.answer().to_owned();
     let key = session_key();
@@ -74,7 +73,7 @@ async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Resul
 }
 
 /// The offer, and the session's settings where they come with it.
-async fn parts(request: Request) -> Result<(String, Option<String>), Response> {
+async fn parts(request: Request) -> Result<(String, Option<String>), Refusal> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match &*kind {
@@ -86,14 +85,14 @@ async fn parts(request: Request) -> Result<(String, Option<String>), Response> {
         _ => {
             let message =
                 "Send the offer as 'application/sdp', or as 'multipart/form-data' with the parts 'sdp' and 'session'.";
-            Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message))
         }
     }
 }
 
-async fn form(request: Request) -> Result<(String, Option<String>), Response> {
+async fn form(request: Request) -> Result<(String, Option<String>), Refusal> {
     let broken = |error: &dyn std::fmt::Display| {
-        refuse(StatusCode::BAD_REQUEST, "invalid_multipart", &format!("The form cannot be read: {error}."))
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid_multipart", format!("The form cannot be read: {error}."))
     };
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| broken(&error))?;
     let (mut sdp, mut settings) = (None, None);
@@ -108,12 +107,12 @@ async fn form(request: Request) -> Result<(String, Option<String>), Response> {
         Some(sdp) => Ok((sdp, settings)),
         None => {
             let message = "Missing required parameter: 'sdp'. Send the offer as a part of that name.";
-            Err(refuse(StatusCode::BAD_REQUEST, "missing_required_parameter", message))
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "missing_required_parameter", message).param("sdp"))
         }
     }
 }
 
-async fn part(name: &str, mut field: Field<'_>, max: usize) -> Result<String, Response> {
+async fn part(name: &str, mut field: Field<'_>, max: usize) -> Result<String, Refusal> {
     let mut bytes = Vec::new();
     loop {
         match field.chunk().await {
@@ -122,20 +121,19 @@ async fn part(name: &str, mut field: Field<'_>, max: usize) -> Result<String, Re
             Ok(None) => return text(name, bytes),
             Err(error) => {
                 let message = format!("The part '{name}' cannot be read: {error}.");
-                return Err(refuse(StatusCode::BAD_REQUEST, "invalid_multipart", &message));
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid_multipart", message));
             }
         }
     }
 }
 
-fn text(name: &str, bytes: Vec<u8>) -> Result<String, Response> {
-    String::from_utf8(bytes)
-        .map_err(|_| refuse(StatusCode::BAD_REQUEST, "invalid_value", &format!("The {name} is not text in UTF-8.")))
+fn text(name: &str, bytes: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(bytes).map_err(|_| Refusal::invalid(name, format!("The {name} is not text in UTF-8.")))
 }
 
-fn too_large(name: &str, max: usize) -> Response {
+fn too_large(name: &str, max: usize) -> Refusal {
     let message = format!("The {name} is longer than {max} bytes, or did not arrive whole.");
-    refuse(StatusCode::PAYLOAD_TOO_LARGE, "string_above_max_length", &message)
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "string_above_max_length", message)
 }
 
 /// Sets the session up as the client wants it and puts the call on the board.
@@ -146,7 +144,7 @@ async fn open(
     wanted: Wanted,
     settings: Option<String>,
     offer: Offer,
-) -> Result<Call, Response> {
+) -> Result<Call, Refusal> {
     let app = &server.app;
     let studio = wanted.studio.as_deref() == Some("true");
     let mut translator = Translator::new(key, Introduction::new(app, wanted.model), studio).carried_by(Carrier::WebRtc);
@@ -169,18 +167,18 @@ async fn open(
         Err(error) => {
             server.calls.leave(key);
             let message = format!("No call can be made: {error}.");
-            Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &message))
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message))
         }
     }
 }
 
 /// The settings that come with an offer are what a `session.update` would say.
-fn update(translator: &mut Translator, settings: &str) -> Result<Option<ClientMessage>, Response> {
-    let bad = |code: &str, message: &str| refuse(StatusCode::BAD_REQUEST, code, message);
+fn update(translator: &mut Translator, settings: &str) -> Result<Option<ClientMessage>, Refusal> {
+    let bad = |code: &str, message: String| Refusal::new(StatusCode::BAD_REQUEST, code, message);
     let settings: Value = serde_json::from_str(settings)
-        .map_err(|error| bad("invalid_json", &format!("The part 'session' is not JSON: {error}.")))?;
+        .map_err(|error| bad("invalid_json", format!("The part 'session' is not JSON: {error}.")))?;
     let event = json!({ "type": "session.update", "session": settings });
-    translator.inbound(&event.to_string()).map_err(|error| bad(&error.code, &error.message))
+    translator.inbound(&event.to_string()).map_err(|error| bad(&error.code, error.message.clone()))
 }
 
 /// One session from its greeting to its end.
@@ -200,14 +198,16 @@ async fn converse(server: Arc<Server>, key: String, mut call: Call, _seat: Owned
     server.calls.leave(&key);
 }
 
-async fn hang_up(State(server): State<Arc<Server>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = crate::http::foreign(&server, &headers) {
-        return refusal;
-    }
+async fn hang_up(
+    State(server): State<Arc<Server>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    check_origin(&server, &headers)?;
     if id.strip_prefix("rtc_").is_some_and(|key| server.calls.hang_up(key)) {
-        return StatusCode::OK.into_response();
+        return Ok(StatusCode::OK);
     }
-    refuse(StatusCode::NOT_FOUND, "call_not_found", "There is no such call; it may have ended.")
+    Err(Refusal::new(StatusCode::NOT_FOUND, "call_not_found", "There is no such call; it may have ended."))
 }
 
 impl OpenCalls {
