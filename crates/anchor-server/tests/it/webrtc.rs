@@ -124,6 +124,21 @@ async fn a_client_may_clear_what_it_hears_and_doing_so_twice_is_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_complete_can_still_be_cut_while_it_is_heard() {
+    let server = Server::start().await;
+    let mut caller = Caller::connect(&server, Network::default(), "").await;
+    ask(&mut caller, "hello");
+    let events = caller.until("output_audio_buffer.started").await;
+    let done = events.iter().find(|event| event["type"] == "response.done").expect("all of it was given out at once");
+    caller.send(json!({ "type": "output_audio_buffer.clear" }));
+    let cleared = caller.find("output_audio_buffer.cleared").await;
+    assert_eq!(cleared["response_id"], done["response"]["id"]);
+    let cut = caller.find("conversation.item.truncated").await;
+    assert_eq!(cut["item_id"], done["response"]["output"][0]["id"]);
+    assert!(cut["audio_end_ms"].as_u64().unwrap() < 300, "{cut}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hanging_up_frees_the_seat_by_any_way() {
     let server = Server::with(Limits { sessions: 1, ..Limits::default() }).await;
     let mut caller = Caller::connect(&server, Network::default(), "").await;
