@@ -16,9 +16,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (20u64..600).prop_map(|length| Act::Speak(length, "")),
         1 => Just(Act::Ask(ClientCommand::CommitInput)),
         1 => Just(Act::Ask(ClientCommand::ClearInput)),
-        1 => Just(Act::Ask(ClientCommand::CancelResponse)),
+        1 => Just(Act::Ask(ClientCommand::CancelResponse(None))),
         1 => any::<Option<bool>>()
-            .prop_map(|speak| Act::Ask(ClientCommand::CreateResponse(ResponseParams { speak, instructions: None }))),
+            .prop_map(|speak| Act::Ask(ClientCommand::CreateResponse(ResponseParams { speak, ..ResponseParams::default() }))),
         1 => item.clone().prop_map(|id| Act::Ask(ClientCommand::DeleteItem(id))),
         1 => (item, 0u64..5_000).prop_map(|(id, ms)| {
             Act::Ask(ClientCommand::TruncateItem { id, audio_end: Samples::from_ms(ms) })
@@ -46,14 +46,14 @@ fn check_responses(events: &[Event]) {
     let mut active: Option<ResponseId> = None;
     for event in events {
         match event {
-            Event::ResponseCreated { response } => {
+            Event::ResponseCreated { response, .. } => {
                 assert_eq!(active.replace(*response), None, "two responses at once");
             }
-            Event::ResponseDone { response, item, .. } => {
+            Event::ResponseDone { response, output, .. } => {
                 assert_eq!(active.take(), Some(*response), "a response ended that was not under way");
-                assert!(item.as_ref().is_none_or(|item| item.status != ItemStatus::InProgress));
+                assert!(output.iter().all(|item| item.status != ItemStatus::InProgress));
             }
-            Event::AnswerText { response, .. } | Event::AnswerStarted { response, .. } => {
+            Event::AnswerText { response, .. } | Event::OutputAdded { response, .. } => {
                 assert_eq!(active, Some(*response), "text of a response that is over");
             }
             _ => {}

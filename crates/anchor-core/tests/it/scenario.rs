@@ -2,7 +2,7 @@
 
 use anchor_core::audio::Samples;
 use anchor_core::engine::Role;
-use anchor_core::{ClientCommand, ItemId, Position, ResponseParams, SessionConfig, SessionUpdate};
+use anchor_core::{ClientCommand, Content, ItemId, Position, ResponseParams, SessionConfig, SessionUpdate};
 
 use crate::world::{Act, Engines, Fault, World};
 
@@ -19,7 +19,11 @@ fn tell_with(config: SessionConfig, engines: Engines, story: &[(u64, Act)], end_
 }
 
 fn ask(text: &str) -> Act {
-    Act::Ask(ClientCommand::CreateItem { id: None, position: Position::Last, role: Role::User, text: text.into() })
+    Act::Ask(create(None, Position::Last, Content::written(Role::User, text)))
+}
+
+fn create(id: Option<&str>, position: Position, content: Content) -> ClientCommand {
+    ClientCommand::CreateItem { id: id.map(|id| ItemId(id.into())), position, content }
 }
 
 fn respond() -> Act {
@@ -112,11 +116,11 @@ fn a_typed_question_is_answered_in_text() {
 #[test]
 fn a_second_answer_at_once_is_refused_and_so_is_cancelling_nothing() {
     let story = [
-        (50, Act::Ask(ClientCommand::CancelResponse)),
+        (50, Act::Ask(ClientCommand::CancelResponse(None))),
         (100, ask("the bridge?")),
         (100, respond()),
         (300, respond()),
-        (1_000, Act::Ask(ClientCommand::CancelResponse)),
+        (1_000, Act::Ask(ClientCommand::CancelResponse(None))),
     ];
     insta::assert_snapshot!(tell(Engines::default(), &story, 2_000));
 }
@@ -169,14 +173,8 @@ fn engines_that_fail_are_told_of_and_the_conversation_goes_on() {
 #[test]
 fn items_are_made_found_and_removed_by_name() {
     let id = |name: &str| ItemId(name.into());
-    let create = |name: &str, position| {
-        Act::Ask(ClientCommand::CreateItem {
-            id: Some(id(name)),
-            position,
-            role: Role::System,
-            text: "be brief".into(),
-        })
-    };
+    let create =
+        |name: &str, position| Act::Ask(create(Some(name), position, Content::written(Role::System, "be brief")));
     let story = [
         (1, create("a", Position::Last)),
         (2, create("b", Position::First)),
