@@ -25,7 +25,7 @@ const RECORDINGS_MAX: usize = 8;
 impl Conversation {
     pub(super) fn on_client(&mut self, command: ClientCommand, now: Instant) -> Result<(), ClientError> {
         match command {
-            ClientCommand::Update(update) => self.update(update),
+            ClientCommand::Update(update) => self.update(*update),
             ClientCommand::CreateItem { id, position, content } => self.create_item(id, &position, content)?,
             ClientCommand::CreateSpokenItem { id, position, sound } => self.create_spoken(id, &position, sound, now)?,
             ClientCommand::DeleteItem(id) => {
@@ -54,7 +54,7 @@ impl Conversation {
                 self.detector.reset();
                 self.shared.tell(Event::InputCleared);
             }
-            ClientCommand::CreateResponse(params) => self.respond(params, now)?,
+            ClientCommand::CreateResponse(params) => self.respond(*params, now)?,
             ClientCommand::CancelResponse(id) => self.cancel(id, now)?,
         }
         Ok(())
@@ -67,7 +67,7 @@ impl Conversation {
         }
         self.shared.config.take(update);
         let config = self.shared.config.clone();
-        self.shared.tell(Event::SessionUpdated(config));
+        self.shared.tell(Event::SessionUpdated(Box::new(config)));
     }
 
     fn create_item(&mut self, id: Option<ItemId>, position: &Position, content: Content) -> Result<(), ClientError> {

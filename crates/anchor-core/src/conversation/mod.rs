@@ -15,7 +15,10 @@ use crate::shared::Shared;
 use crate::timer::{Timer, Timers};
 use crate::turn::{TURN_MAX, Turn, TurnTimes, unheard};
 use crate::vad::{SpeechDetector, SpeechEvent};
-use crate::{AnchorState, Event, Input, Outcome, Output, Position, ResponseId, ResponseParams, SessionConfig, TurnId};
+use crate::{
+    AnchorState, ContextItem, Event, Input, Outcome, Output, Position, ResponseId, ResponseParams, SessionConfig,
+    TurnId,
+};
 
 /// One spoken conversation. Give it an input, then call [`poll_output`](Self::poll_output) until it returns
 /// [`Output::Timeout`].
@@ -253,9 +256,11 @@ impl Conversation {
     }
 
     /// Answers although no turn has just ended; waits for the transcripts of those that have, unless it has an input of
-    /// its own.
+    /// its own that refers to none.
     fn answer(&mut self, params: ResponseParams, now: Instant) {
-        let newest = if params.input.is_none() { TurnId(self.turns_made) } else { TurnId(0) };
+        let refers = |item: &ContextItem| matches!(item, ContextItem::Reference(_));
+        let waits = params.input.as_ref().is_none_or(|items| items.iter().any(refers));
+        let newest = if waits { TurnId(self.turns_made) } else { TurnId(0) };
         let response = self.new_response(newest, params);
         self.begin(response, TurnTimes::typed(now), now);
     }

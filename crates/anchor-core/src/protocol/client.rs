@@ -7,7 +7,7 @@ use crate::{Content, ItemId, ResponseId, ResponseParams, SessionUpdate};
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientCommand {
     /// Change the session. Acknowledged by [`Event::SessionUpdated`](crate::Event::SessionUpdated).
-    Update(SessionUpdate),
+    Update(Box<SessionUpdate>),
     /// Put an item into the history.
     CreateItem {
         /// Name for the item, if the client has one.
@@ -42,7 +42,7 @@ pub enum ClientCommand {
     /// Forget the turn.
     ClearInput,
     /// Answer now.
-    CreateResponse(ResponseParams),
+    CreateResponse(Box<ResponseParams>),
     /// Stop this response, or the one in the conversation.
     CancelResponse(Option<ResponseId>),
 }

@@ -15,7 +15,7 @@ use crate::{ClientError, Item, ItemId, ResponseId, SessionConfig};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The settings are now these.
-    SessionUpdated(SessionConfig),
+    SessionUpdated(Box<SessionConfig>),
     /// The person began to speak; the turn's item will have this name.
     SpeechStarted {
         /// Item of the turn.
