@@ -137,9 +137,11 @@ fn amend_input(
     input.format = format(patch.format, input.format, "session.audio.input.format")?;
     if let Some(transcription) = patch.transcription {
         input.transcription = transcription.map(|patch| transcribe(input.transcription.take(), patch));
-        let wanted = input.transcription.as_ref();
-        update.language = Some(wanted.and_then(|transcription| transcription.language.clone()));
-        update.vocabulary = Some(wanted.and_then(|transcription| transcription.prompt.clone()));
+        // Without transcription events the anchor goes on transcribing for itself, as it did.
+        if let Some(wanted) = &input.transcription {
+            update.language = Some(wanted.language.clone());
+            update.vocabulary = Some(wanted.prompt.clone());
+        }
     }
     if let Some(noise_reduction) = patch.noise_reduction {
         let kind = noise_reduction.as_ref().map(|wanted| wanted["type"].as_str().unwrap_or_default());
