@@ -12,6 +12,7 @@ pub mod engine;
 pub mod rundown;
 
 mod chunk;
+mod context;
 mod conversation;
 mod floor;
 mod history;

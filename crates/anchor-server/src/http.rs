@@ -203,15 +203,22 @@ async fn realtime(
         let message = "This is the address of a WebSocket. Connect to it with ws:// or wss://.";
         return Refusal::new(StatusCode::UPGRADE_REQUIRED, "websocket_required", message).into_response();
     };
-    if let Some(intent) = wanted.intent {
-        let message = format!("Sessions with the intent '{intent}' are not offered. Leave it out for a conversation.");
-        return Refusal::new(StatusCode::BAD_REQUEST, "invalid_value", message).into_response();
-    }
+    let transcription = match wanted.intent.as_deref() {
+        None | Some("conversation") => false,
+        Some("transcription") => true,
+        Some(intent) => {
+            let message = format!(
+                "There are no sessions with the intent '{intent}'. Use 'transcription' for transcripts without answers, \
+                 and leave it out for a conversation."
+            );
+            return Refusal::new(StatusCode::BAD_REQUEST, "invalid_value", message).into_response();
+        }
+    };
     let seat = match admit(&server, &headers) {
         Ok(seat) => seat,
         Err(refusal) => return refusal.into_response(),
     };
-    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
+    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true"), transcription };
     upgrade
         // Answered only where it was offered: a client that offers nothing may refuse any answer.
         .protocols(["realtime"])
@@ -260,10 +267,11 @@ async fn converse(
     async {
         info!("opened");
         let app = &server.app;
+        let config = handshake.session(&app.session);
         let transport = WebSocketTransport::open(socket, &key, handshake, app, server.closing.clone()).await;
         let ended = match transport {
             Ok(mut transport) => {
-                let conversation = Conversation::new(&key, app.session.clone());
+                let conversation = Conversation::new(&key, config);
                 session::run(&app.engines, conversation, &mut transport).await
             }
             Err(error) => Err(error),

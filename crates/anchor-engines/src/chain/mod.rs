@@ -27,8 +27,6 @@ mod tts;
 #[cfg(test)]
 mod tests;
 
-use rest::Pace;
-
 /// A probe that takes longer has failed: it is as small a request as there is.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,20 +55,14 @@ struct Member<E: ?Sized + 'static> {
     breaker: Mutex<Breaker>,
     /// The task that looks whether the engine works again, while its breaker is open.
     lookout: Mutex<Option<AbortHandle>>,
-    /// How fast it speaks, if it is a voice.
-    pace: Mutex<Pace>,
 }
 
 impl<E: Kind + ?Sized> Chain<E> {
     /// The engine `first`, and those that take over from it, the best first. One that is silent for longer than
     /// `patience` while something is waited for has failed, unless no other is left.
     pub fn new(first: Slot<E>, others: Vec<Slot<E>>, board: &Board, patience: Duration) -> Self {
-        let member = |slot| Member {
-            slot,
-            breaker: Mutex::new(Breaker::new(Policy::default())),
-            lookout: Mutex::default(),
-            pace: Mutex::default(),
-        };
+        let member =
+            |slot| Member { slot, breaker: Mutex::new(Breaker::new(Policy::default())), lookout: Mutex::default() };
         let members = std::iter::once(first).chain(others).map(member).collect();
         let chain = Self(Arc::new(Shared { members, board: board.clone(), patience, on_use: OnceLock::new() }));
         chain.0.show_in_use();
@@ -226,10 +218,6 @@ impl<E: Kind + ?Sized> Member<E> {
 
     fn is_closed(&self) -> bool {
         self.breaker().is_closed()
-    }
-
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

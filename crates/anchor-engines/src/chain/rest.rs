@@ -1,23 +1,8 @@
-//! What is left of a clause when a voice breaks off within it: how far the words were heard, where the sound is cut, and
-//! from which word on the next voice speaks.
-//!
-//! A voice that tells its words' times is believed. Of any other, the words are laid out along the sound by the weight of
-//! their letters at the pace it has shown, and the cut is moved to a quiet place near the end, which most often is a pause
-//! between two words.
+//! What is left of a clause when a voice that tells its words' times breaks off within it: how far the words were heard,
+//! where the sound is cut, and from which word on the next voice speaks.
 
 use anchor_core::audio::{OUTPUT_RATE, Samples};
 use anchor_core::engine::WordTime;
-
-/// Pace of a voice that has completed no clause yet, in samples of sound per unit of weight: 14 letters a second, as the
-/// voices of Flite speak, and people who read news.
-const COMMON_PACE: f64 = OUTPUT_RATE as f64 / 14.0;
-
-/// Where the words' times are guessed, so much less is taken for heard: a word said twice is a slip of the tongue, a word
-/// lost may have been "not".
-const CAUTION: Samples = Samples::from_ms(100);
-
-/// Weights of so much text are remembered of a voice; what is older counts ever less. About ten sentences.
-const REMEMBERED: f64 = 1000.0;
 
 /// A word that ends this little behind the sound was heard: its last sound fades anyway.
 const TOLERANCE: Samples = Samples::from_ms(30);
@@ -25,15 +10,8 @@ const TOLERANCE: Samples = Samples::from_ms(30);
 /// How long a piece of sound has to be quiet to be taken for a pause.
 const WINDOW: usize = OUTPUT_RATE as usize / 100;
 
-/// The end of a cut sound is faded out over this length, so that it does not click.
-const FADE: usize = OUTPUT_RATE as usize * 6 / 1000;
-
-/// How fast a voice speaks, from the clauses it has completed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
-    weight: f64,
-    samples: f64,
-}
+/// The end of a cut sound is faded out over this length, in samples, so that it does not click.
+pub(super) const FADE: usize = OUTPUT_RATE as usize * 6 / 1000;
 
 /// Where a clause was broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,41 +22,9 @@ pub(super) struct BreakOff {
     pub(super) cut: Samples,
 }
 
-impl Pace {
-    /// Takes in a clause that was spoken completely at `speed`.
-    pub(super) fn add(&mut self, text: &str, sound: Samples, speed: f32) {
-        let weight = weight(text);
-        if weight == 0.0 {
-            return;
-        }
-        let keep = (REMEMBERED / (self.weight + weight)).min(1.0);
-        self.weight = (self.weight + weight) * keep;
-        self.samples = (self.samples + sound.0 as f64 * f64::from(speed)) * keep;
-    }
-
-    /// Samples of sound per unit of weight at `speed`.
-    fn samples_per_weight(self, speed: f32) -> f64 {
-        let own = if self.weight > 0.0 { self.samples / self.weight } else { COMMON_PACE };
-        own / f64::from(speed.max(0.01))
-    }
-}
-
-/// Where to break off a clause, of whose sound `given` is out of reach and `held` is not.
-///
-/// `words` are the times of its words where the voice told them, `pace` and `speed` what it is laid out by where not.
-pub(super) fn break_off(
-    text: &str,
-    words: &[WordTime],
-    given: Samples,
-    held: &[f32],
-    pace: Pace,
-    speed: f32,
-) -> BreakOff {
+/// Where to break off a clause, of whose sound `given` is out of reach and `held` is not, and whose words were told.
+pub(super) fn break_off(words: &[WordTime], given: Samples, held: &[f32]) -> BreakOff {
     let length = Samples(given.0 + held.len() as u64);
-    if words.is_empty() {
-        let cut = Samples(given.0 + quietest(held) as u64);
-        return BreakOff { text_end: nearest_word_end(text, cut - CAUTION, pace.samples_per_weight(speed)), cut };
-    }
     let last = words.iter().rev().find(|word| word.end <= length + TOLERANCE);
     let text_end = last.map_or(0, |word| word.text_end);
     let cut = match last {
@@ -97,6 +43,15 @@ pub(super) fn lay_out(text: &str, length: Samples) -> Vec<WordTime> {
     if all == 0.0 { Vec::new() } else { word_ends(text).map(place).collect() }
 }
 
+/// Blends the end of a sound into the beginning of another.
+pub(super) fn blend(end: &[f32], sound: &mut [f32]) {
+    let length = sound.len().min(FADE);
+    for (at, sample) in sound[..length].iter_mut().enumerate() {
+        let share = at as f32 / length as f32;
+        *sample = *sample * share + end.get(at).unwrap_or(&0.0) * (1.0 - share);
+    }
+}
+
 /// Fades out the end of a sound.
 pub(super) fn fade_out(samples: &mut [f32]) {
     let length = samples.len().min(FADE);
@@ -107,7 +62,7 @@ pub(super) fn fade_out(samples: &mut [f32]) {
 }
 
 /// The middle of the quietest piece of a sound, the latest of several; all of it where it is shorter than a piece.
-fn quietest(samples: &[f32]) -> usize {
+pub(super) fn quietest(samples: &[f32]) -> usize {
     if samples.len() <= WINDOW {
         return samples.len();
     }
@@ -117,12 +72,6 @@ fn quietest(samples: &[f32]) -> usize {
     let floor = 1e-7 * WINDOW as f64;
     let best = places.min_by(|a, b| a.0.max(floor).total_cmp(&b.0.max(floor)).then(b.1.cmp(&a.1)));
     best.map_or(samples.len(), |(_, at)| at + WINDOW / 2)
-}
-
-/// The end of the word that most likely ends at `cut`, 0 if that is before the first.
-fn nearest_word_end(text: &str, cut: Samples, samples_per_weight: f64) -> usize {
-    let distance = |end: usize| (weight(&text[..end]) * samples_per_weight - cut.0 as f64).abs();
-    std::iter::once(0).chain(word_ends(text)).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap_or(0)
 }
 
 /// The bytes behind each word that can be heard.
@@ -164,8 +113,6 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = "Cars cross again, they say.";
-
     fn tone(milliseconds: u64) -> Vec<f32> {
         (0..Samples::from_ms(milliseconds).0).map(|at| (at as f32 * 0.1).sin() * 0.3).collect()
     }
@@ -175,7 +122,7 @@ mod tests {
         let word = |text_end, ms| WordTime { text_end, end: Samples::from_ms(ms) };
         let words = [word(4, 300), word(10, 600), word(17, 1100), word(22, 1400), word(27, 1800)];
         let at = |given, held| {
-            let cut = break_off(TEXT, &words, Samples::from_ms(given), &tone(held), Pace::default(), 1.0);
+            let cut = break_off(&words, Samples::from_ms(given), &tone(held));
             (cut.text_end, cut.cut.as_ms())
         };
         assert_eq!(at(550, 100), (10, 600), "a word ends within what is held");
@@ -187,43 +134,21 @@ mod tests {
     }
 
     #[test]
-    fn words_without_times_are_counted_by_their_weight_to_the_nearest_pause() {
-        let mut pace = Pace::default();
-        pace.add(TEXT, Samples::from_ms(1800), 1.0);
-        let laid_out = lay_out(TEXT, Samples::from_ms(1800));
+    fn words_are_laid_out_by_their_letters() {
+        let laid_out = lay_out("Cars cross again, they say.", Samples::from_ms(1800));
         assert_eq!(laid_out.iter().map(|word| word.text_end).collect::<Vec<_>>(), [4, 10, 17, 22, 27]);
         assert_eq!(laid_out[4].end, Samples::from_ms(1800));
-        let pause = laid_out[1].end;
-        // The pause between two words lies in the middle of what is held.
-        let mut held = tone(250);
-        held[2400..3000].fill(0.0);
-        let given = Samples(pause.0 - 2700);
-        let cut = break_off(TEXT, &[], given, &held, pace, 1.0);
-        assert_eq!(cut.text_end, 10);
-        assert!((given.0 + 2400..=given.0 + 3000).contains(&cut.cut.0), "{cut:?}");
     }
 
     #[test]
-    fn pace_is_that_of_the_newest_clauses() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.samples_per_weight(1.0), COMMON_PACE);
-        pace.add("abcdefghij", Samples(10_000), 1.0);
-        assert_eq!(pace.samples_per_weight(1.0), 1000.0);
-        assert_eq!(pace.samples_per_weight(2.0), 500.0, "twice as fast, half as long");
-        for _ in 0..10_000 {
-            pace.add("abcdefghij", Samples(5_000), 2.0);
-        }
-        assert!((pace.samples_per_weight(2.0) - 500.0).abs() < 1.0);
-        assert!(pace.weight <= REMEMBERED);
-        pace.add("...", Samples(5), 1.0);
-    }
-
-    #[test]
-    fn a_fade_ends_in_silence() {
+    fn a_sound_ends_in_silence_or_in_another() {
         let mut sound = vec![1.0; 1000];
         fade_out(&mut sound);
         assert_eq!((sound[999], sound[1000 - FADE - 1]), (0.0, 1.0));
+        blend(&[0.5; FADE], &mut sound);
+        assert_eq!((sound[0], sound[FADE / 2], sound[FADE]), (0.5, 0.75, 1.0));
         fade_out(&mut []);
+        blend(&[1.0], &mut []);
     }
 
     proptest! {
@@ -234,13 +159,12 @@ mod tests {
             given in 0u64..200_000,
             held in prop::collection::vec(-1.0f32..1.0, 0..7000),
             times in prop::collection::vec(0u64..200_000, 0..8),
-            speed in 0.25f32..4.0,
         ) {
             let ends: Vec<_> = word_ends(&text).collect();
             let mut times = times;
             times.sort_unstable();
             let words: Vec<_> = ends.iter().zip(&times).map(|(&text_end, &end)| WordTime { text_end, end: Samples(end) }).collect();
-            let BreakOff { text_end, cut } = break_off(&text, &words, Samples(given), &held, Pace::default(), speed);
+            let BreakOff { text_end, cut } = break_off(&words, Samples(given), &held);
             prop_assert!((given..=given + held.len() as u64).contains(&cut.0));
             prop_assert!(text_end == 0 || ends.contains(&text_end));
             // No word that was told to end later counts as heard, and none that ended before the cut is said again.

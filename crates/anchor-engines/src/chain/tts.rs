@@ -1,5 +1,5 @@
-//! Voices in a chain: the next speaks the clauses that are not complete, and the one under way from the first word that
-//! was not heard.
+//! Voices in a chain: the next speaks the clauses that are not complete, and the one under way from where the listener has
+//! heard it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::relay::Relay;
 use super::{Chain, now, until};
 
 mod clause;
+mod join;
 mod voice;
 
 use clause::Clause;
@@ -109,7 +110,10 @@ impl Speaking {
                 event = self.events.next() => match event {
                     Some(Ok(event)) => {
                         self.take(event);
-                        continue;
+                        if !self.is_endless() {
+                            continue;
+                        }
+                        self.endless()
                     }
                     None if self.text_ended && self.clauses.is_empty() => {
                         self.relay.done();
@@ -172,9 +176,6 @@ impl Speaking {
             }
             TtsEvent::Word(word) => clause.word(word),
             TtsEvent::ClauseEnd => {
-                if let Some((text, sound)) = clause.spoken_by_one() {
-                    self.relay.member().pace().add(text, sound, self.request.speed);
-                }
                 self.out.extend(clause.end());
                 self.clauses.pop_front();
             }
@@ -218,7 +219,6 @@ impl Speaking {
 
     /// Gives what is left to the next voice.
     async fn change(&mut self, failure: EngineError) -> Result<(), EngineError> {
-        let pace = *self.relay.member().pace();
         if let EngineError::Unsupported { .. } = failure
             && self.sounded == Samples(0)
             && !self.foreign
@@ -230,7 +230,7 @@ impl Speaking {
             self.foreign = true;
         }
         if let Some(clause) = self.clauses.front_mut() {
-            let (events, complete) = clause.break_off(pace, self.request.speed);
+            let (events, complete) = clause.break_off();
             self.out.extend(events);
             if complete {
                 self.clauses.pop_front();
@@ -245,6 +245,16 @@ impl Speaking {
         self.feed = (!self.text_ended).then_some(feed);
         self.wait();
         Ok(())
+    }
+
+    /// The voice does not come to the end of a clause. The last of the chain is let speak.
+    fn is_endless(&self) -> bool {
+        !self.relay.is_last() && self.clauses.front().is_some_and(Clause::is_endless)
+    }
+
+    fn endless(&self) -> EngineError {
+        let reason = "it spoke for a minute and did not come to the end of a clause".into();
+        EngineError::Failed { engine: self.relay.slot().name(), reason }
     }
 
     fn broken_off(&self) -> EngineError {

@@ -18,6 +18,7 @@ use tracing::{Instrument, info, info_span};
 
 use super::translate::{Carrier, Introduction, Translator};
 use super::webrtc::{Call, Offer, Switchboard};
+use super::wire::Kind;
 use crate::http::{Server, admit, check_origin, session_key};
 use crate::refusal::Refusal;
 use crate::studio::{Newsfeed, StudioEvent};
@@ -147,7 +148,8 @@ async fn open(
 ) -> Result<Call, Refusal> {
     let app = &server.app;
     let studio = wanted.studio.as_deref() == Some("true");
-    let mut translator = Translator::new(key, Introduction::new(app, wanted.model), studio).carried_by(Carrier::WebRtc);
+    let mut translator =
+        Translator::new(key, Introduction::new(app, wanted.model, Kind::Realtime), studio).carried_by(Carrier::WebRtc);
     let first = settings.map(|settings| update(&mut translator, &settings)).transpose()?.flatten();
     let mut greeting = vec![translator.greeting()];
     let mut news = studio.then(|| Newsfeed::new(app));

@@ -2,14 +2,22 @@
 
 use std::collections::VecDeque;
 
-use anchor_core::audio::{AudioFrame, Samples};
+use anchor_core::audio::{AudioFrame, OUTPUT_RATE, Samples};
 use anchor_core::engine::{TtsEvent, WordTime};
 
-use crate::chain::rest::{self, Pace};
+use super::join;
+use crate::chain::rest;
 
 /// Sound of a clause under way that is held back in any case, so that there is a quiet place to cut in. As long as two or
 /// three syllables.
 const HOLD: Samples = Samples::from_ms(250);
+
+/// Where one voice goes on for another, it begins in the quietest place this near: as exact as places are found.
+const NEAR: usize = OUTPUT_RATE as usize * 4 / 100;
+
+/// A clause is given up when it has more sound than this: its text is said in a quarter of it at most, so the voice does
+/// not know where to stop.
+const LONGEST: usize = OUTPUT_RATE as usize * 60;
 
 /// A clause a voice was given. Its sound goes out but for the newest, with which the clause can be cut.
 #[derive(Debug)]
@@ -17,16 +25,31 @@ pub(super) struct Clause {
     text: String,
     /// Byte from which the present voice speaks.
     from: usize,
-    /// Sound of it by voices before.
+    /// Sound of the text before `from`.
+    base: Samples,
+    /// Sound given out of all voices before. What is of the text behind `from`, the present voice says too.
     before: Samples,
-    /// Sound of it given out, by all voices.
-    given: Samples,
-    /// The newest sound, not given out.
-    held: Vec<f32>,
-    /// The times of words that the present voice told, within the whole clause.
+    /// All that the present voice has made of the clause.
+    sound: Vec<f32>,
+    /// Of `sound`, what another has said already.
+    skipped: usize,
+    /// Of `sound`, what was said already or is given out.
+    given: usize,
+    /// What the listener has heard of the same text, while it is not known where the present voice has come as far.
+    heard: Option<Heard>,
+    /// The times of words that the present voice told, within its sound and its text.
     words: Vec<WordTime>,
     /// Those of them that wait for their sound.
     waiting: VecDeque<WordTime>,
+}
+
+/// What a voice made of a text before it broke off, and how much of that was given out.
+#[derive(Debug)]
+struct Heard {
+    sound: Vec<f32>,
+    cut: usize,
+    /// Sound that the present voice needs to have made before it is worth another look.
+    enough: usize,
 }
 
 /// How much sound to keep back of an answer of which the voice has made so much. Of its first sound no more than half, so
@@ -40,9 +63,12 @@ impl Clause {
         Self {
             text,
             from: 0,
+            base: Samples(0),
             before: Samples(0),
-            given: Samples(0),
-            held: Vec::new(),
+            sound: Vec::new(),
+            skipped: 0,
+            given: 0,
+            heard: None,
             words: Vec::new(),
             waiting: VecDeque::new(),
         }
@@ -55,77 +81,88 @@ impl Clause {
 
     /// Takes the voice's next sound.
     pub(super) fn sound(&mut self, frame: &AudioFrame) {
-        self.held.extend_from_slice(frame);
+        self.sound.extend_from_slice(frame);
+        self.find_place(false);
+    }
+
+    /// The voice has made far more sound than the text can need.
+    pub(super) fn is_endless(&self) -> bool {
+        self.sound.len() > LONGEST
     }
 
     /// Gives out the next sound, at most so much, and so that some is kept back.
     pub(super) fn release(&mut self, most: Samples, keep: Samples) -> Vec<TtsEvent> {
-        let ready = self.held.len().saturating_sub(keep.0 as usize);
+        let ready = self.ready().saturating_sub(keep.0 as usize);
         self.give(ready.min(most.0 as usize))
     }
 
     /// Whether there is sound to be given out beside what is kept back.
     pub(super) fn can_release(&self, keep: Samples) -> bool {
-        self.held.len() > keep.0 as usize
+        self.ready() > keep.0 as usize
     }
 
     /// Gives out all sound there is.
     pub(super) fn give_all(&mut self) -> Vec<TtsEvent> {
-        self.give(self.held.len())
+        self.give(self.ready())
     }
 
-    /// Takes the time of a word, which counts from where the voice began.
+    /// Takes the time of a word.
     pub(super) fn word(&mut self, word: WordTime) {
-        let word = WordTime { text_end: self.from + word.text_end, end: self.before + word.end };
-        if word.text_end <= self.text.len() {
+        if self.from + word.text_end <= self.text.len() {
             self.words.push(word);
             self.waiting.push_back(word);
         }
     }
 
-    /// The text and the length of its sound, if one voice spoke all of it.
-    pub(super) fn spoken_by_one(&self) -> Option<(&str, Samples)> {
-        (self.from == 0).then(|| (&*self.text, Samples(self.given.0 + self.held.len() as u64)))
-    }
-
     /// The voice has completed the clause: returns the rest of its sound and its end.
     pub(super) fn end(&mut self) -> Vec<TtsEvent> {
-        let mut events = Vec::new();
-        let length = Samples(self.given.0 + self.held.len() as u64);
+        self.find_place(true);
         if self.from > 0 && self.words.is_empty() {
             // The words before have times, so these need some, too.
-            self.lay_out(self.text.len(), length);
+            for word in rest::lay_out(self.rest(), Samples(self.sound.len() as u64)) {
+                self.word(word);
+            }
         }
-        events.extend(self.give(self.held.len()));
-        events.extend(self.waiting.drain(..).map(TtsEvent::Word));
+        let mut events = self.give(self.ready());
+        events.extend(self.tell_words(usize::MAX));
         events.push(TtsEvent::ClauseEnd);
         events
     }
 
     /// The voice failed: returns the last of its sound, and whether the clause was complete but for its end. The next
-    /// voice speaks [`Clause::rest`].
-    pub(super) fn break_off(&mut self, pace: Pace, speed: f32) -> (Vec<TtsEvent>, bool) {
-        if self.given == self.before {
-            // Nothing of it was heard.
-            self.forget();
+    /// voice speaks [`Clause::rest`], of which the listener may have heard a part: that much of its sound is left out.
+    pub(super) fn break_off(&mut self) -> (Vec<TtsEvent>, bool) {
+        if self.is_endless() {
+            self.begin(None);
+            return (vec![TtsEvent::ClauseEnd], true);
+        }
+        if self.given == self.skipped {
+            // Nothing of this voice was heard, so all is as before it came.
+            let unjoined = self.heard.take().map(|heard| Heard { enough: 0, ..heard });
+            let heard = unjoined.or_else(|| self.as_heard());
+            self.begin(heard);
             return (Vec::new(), false);
         }
-        let within: Vec<_> = self.words.iter().map(|word| self.to_voice(*word)).collect();
-        let at = rest::break_off(self.rest(), &within, self.given - self.before, &self.held, pace, speed);
-        let (heard, cut) = (self.from + at.text_end, self.before + at.cut);
         if self.words.is_empty() {
-            self.lay_out(heard, cut);
+            // A little is left behind the cut, to be blended with the next voice.
+            let end = self.sound.len().saturating_sub(rest::FADE).max(self.given);
+            let quiet = rest::quietest(&self.sound[self.given..end]);
+            let events = self.give(quiet);
+            let heard = self.as_heard();
+            self.begin(heard);
+            return (events, false);
         }
+        let at = rest::break_off(&self.words, Samples(self.given as u64), &self.sound[self.given..]);
         // Words that begin behind the cut are another voice's.
-        self.waiting.retain(|word| word.text_end <= heard);
-        self.held.truncate((cut.0 - self.given.0) as usize);
-        rest::fade_out(&mut self.held);
-        let mut events = self.give(self.held.len());
-        events.extend(self.waiting.drain(..).map(|word| TtsEvent::Word(WordTime { end: word.end.min(cut), ..word })));
-        self.forget();
-        self.before = self.given;
-        let left = &self.text[heard..];
-        self.from = heard + (left.len() - left.trim_start().len());
+        self.waiting.retain(|word| word.text_end <= at.text_end);
+        let cut = at.cut.0 as usize;
+        rest::fade_out(&mut self.sound[self.given..cut]);
+        let mut events = self.give(cut - self.given);
+        events.extend(self.tell_words(usize::MAX));
+        let left = &self.rest()[at.text_end..];
+        self.from += at.text_end + (left.len() - left.trim_start().len());
+        self.begin(None);
+        self.base = self.before;
         let complete = !self.rest().contains(char::is_alphanumeric);
         if complete {
             events.push(TtsEvent::ClauseEnd);
@@ -133,36 +170,69 @@ impl Clause {
         (events, complete)
     }
 
-    /// Gives out so many of the samples held, with the words that end in them.
+    /// Samples that may be given out.
+    fn ready(&self) -> usize {
+        if self.heard.is_some() { 0 } else { self.sound.len() - self.given }
+    }
+
+    /// Looks where the present voice has come as far as the listener. With `whole`, it has ended.
+    fn find_place(&mut self, whole: bool) {
+        let Some(heard) = self.heard.as_mut().filter(|heard| whole || self.sound.len() >= heard.enough) else { return };
+        let place = match join::place(&heard.sound, heard.cut, &self.sound, whole) {
+            Ok(place) => place,
+            Err(enough) => return heard.enough = enough,
+        };
+        let (from, to) = (place.saturating_sub(NEAR), (place + NEAR).min(self.sound.len()));
+        self.skipped = from + rest::quietest(&self.sound[from..to]);
+        self.given = self.skipped;
+        rest::blend(&heard.sound[heard.cut..], &mut self.sound[self.given..]);
+        self.heard = None;
+    }
+
+    /// Gives out so many samples, with the words that end in them.
     fn give(&mut self, samples: usize) -> Vec<TtsEvent> {
-        let mut events = Vec::new();
         if samples == 0 {
-            return events;
+            return Vec::new();
         }
-        self.given = Samples(self.given.0 + samples as u64);
-        while let Some(word) = self.waiting.front().filter(|word| word.end <= self.given) {
-            events.push(TtsEvent::Word(*word));
-            self.waiting.pop_front();
-        }
-        let frame: Vec<f32> = self.held.drain(..samples).collect();
-        events.push(TtsEvent::Audio(AudioFrame::new(frame)));
+        let frame = AudioFrame::new(&self.sound[self.given..self.given + samples]);
+        self.given += samples;
+        let mut events = self.tell_words(self.given);
+        events.push(TtsEvent::Audio(frame));
         events
     }
 
-    /// Gives times to the words of the present voice up to byte `end`, which it has spoken up to `length`.
-    fn lay_out(&mut self, end: usize, length: Samples) {
-        for word in rest::lay_out(&self.text[self.from..end], length - self.before) {
-            self.word(word);
+    /// The words that end in the first samples of the voice, as the listener hears them.
+    fn tell_words(&mut self, samples: usize) -> Vec<TtsEvent> {
+        let mut events = Vec::new();
+        while let Some(word) = self.waiting.front().filter(|word| word.end.0 as usize <= samples) {
+            let text_end = self.from + word.text_end;
+            let end = self.heard_at(word.end.0 as usize).min(self.heard_at(self.given));
+            events.push(TtsEvent::Word(WordTime { text_end, end }));
+            self.waiting.pop_front();
+        }
+        events
+    }
+
+    /// When the listener hears a sample of this voice, in sound of the clause: what another voice has said of the same
+    /// text, it said at its own pace.
+    fn heard_at(&self, sample: usize) -> Samples {
+        match sample.checked_sub(self.skipped) {
+            Some(behind) => Samples(self.before.0 + behind as u64),
+            None => Samples(self.base.0 + (self.before.0 - self.base.0) * sample as u64 / self.skipped as u64),
         }
     }
 
-    fn to_voice(&self, word: WordTime) -> WordTime {
-        WordTime { text_end: word.text_end - self.from, end: word.end - self.before }
+    /// What the listener has heard, as this voice says it.
+    fn as_heard(&mut self) -> Option<Heard> {
+        let sound = std::mem::take(&mut self.sound);
+        (self.given > 0).then_some(Heard { sound, cut: self.given, enough: 0 })
     }
 
-    /// Forgets what the present voice made and was not given out.
-    fn forget(&mut self) {
-        self.held.clear();
+    /// Makes place for the next voice, behind what the listener has heard.
+    fn begin(&mut self, heard: Option<Heard>) {
+        self.before = Samples(self.before.0 + (self.given - self.skipped) as u64);
+        (self.skipped, self.given, self.heard) = (0, 0, heard);
+        self.sound.clear();
         self.words.clear();
         self.waiting.clear();
     }

@@ -82,7 +82,7 @@ impl Translator {
                            client's to drop. Send 'conversation.item.truncate' to say what was heard.";
             return Err(Error::invalid("invalid_value", Some("type"), message));
         }
-        let command = (ClientCommand::CancelResponse, Cause { verb: CLEAR, ..Cause::default() });
+        let command = (ClientCommand::CancelResponse(None), Cause { verb: CLEAR, ..Cause::default() });
         Ok((!self.sounding.is_empty()).then_some(command))
     }
 
