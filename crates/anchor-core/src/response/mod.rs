@@ -238,7 +238,8 @@ impl Response {
         for timer in [Timer::Text(self.id), Timer::Sound(self.id), Timer::Playout(self.id)] {
             shared.timers.clear(timer);
         }
-        let heard = self.playout.heard(now);
+        // What is not dropped will be heard.
+        let heard = if silence { self.playout.heard(now) } else { self.playout.given() };
         match std::mem::replace(&mut self.state, ResponseState::Draining) {
             ResponseState::Draining => {
                 // The answer is complete in the history; only its end was not heard. It may have been deleted since.
