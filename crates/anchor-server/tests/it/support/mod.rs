@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod engines;
+pub mod grammar;
 
 use std::net::SocketAddr;
 use std::time::Duration;
