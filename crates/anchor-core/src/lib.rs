@@ -13,6 +13,7 @@ pub mod grammar;
 pub mod rundown;
 
 mod chunk;
+mod context;
 mod conversation;
 mod floor;
 mod history;

@@ -200,10 +200,17 @@ async fn realtime(
         );
         return refuse(StatusCode::FORBIDDEN, "origin_not_allowed", &message);
     }
-    if let Some(intent) = wanted.intent {
-        let message = format!("Sessions with the intent '{intent}' are not offered. Leave it out for a conversation.");
-        return refuse(StatusCode::BAD_REQUEST, "invalid_value", &message);
-    }
+    let transcription = match wanted.intent.as_deref() {
+        None | Some("conversation") => false,
+        Some("transcription") => true,
+        Some(intent) => {
+            let message = format!(
+                "There are no sessions with the intent '{intent}'. Use 'transcription' for transcripts without answers, \
+                 and leave it out for a conversation."
+            );
+            return refuse(StatusCode::BAD_REQUEST, "invalid_value", &message);
+        }
+    };
     let Ok(seat) = server.seats.clone().try_acquire_owned() else {
         metrics::refused("full");
         let message = format!(
@@ -214,7 +221,7 @@ async fn realtime(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         return response;
     };
-    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
+    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true"), transcription };
     upgrade
         // Answered only where it was offered: a client that offers nothing may refuse any answer.
         .protocols(["realtime"])
@@ -236,10 +243,11 @@ async fn converse(
     async {
         info!("opened");
         let app = &server.app;
+        let config = handshake.session(&app.session);
         let transport = WebSocketTransport::open(socket, &key, handshake, app, server.closing.clone()).await;
         let ended = match transport {
             Ok(mut transport) => {
-                let conversation = Conversation::new(&key, app.session.clone());
+                let conversation = Conversation::new(&key, config);
                 session::run(&app.engines, conversation, &mut transport).await
             }
             Err(error) => Err(error),

@@ -255,6 +255,10 @@ impl Answer {
         if line["done"] == true {
             self.done = true;
             events.extend(self.spoken.finish().map(LlmEvent::Delta));
+            self.wordless &= events.is_empty();
+            // Whoever has said nothing at all has not met a bound, but failed.
+            let limited = line["done_reason"] == "length" && !self.wordless;
+            events.extend(limited.then_some(LlmEvent::LimitReached));
         }
         Ok(())
     }

@@ -42,6 +42,7 @@ fn generate(desk: &Desk, request: LlmRequest) -> Said {
             }
             LlmEvent::Source(story) => said.stories.push(story),
             LlmEvent::ToolCall(call) => panic!("no tool was offered: {call:?}"),
+            LlmEvent::LimitReached => {}
         }
     }
     said

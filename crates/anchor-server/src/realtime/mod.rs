@@ -1,5 +1,6 @@
 //! The dialect of the OpenAI Realtime API (GA): its names, its translation, and WebSockets to speak it over.
 
+mod g711;
 mod outbox;
 mod pcm;
 mod translate;

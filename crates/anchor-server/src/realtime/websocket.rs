@@ -1,5 +1,6 @@
 //! A session over a WebSocket.
 
+use anchor_core::SessionConfig;
 use axum::extract::ws::{Message, WebSocket};
 use futures::StreamExt;
 use futures::stream::SplitStream;
@@ -9,7 +10,7 @@ use tracing::debug;
 
 use super::outbox::Outbox;
 use super::translate::{Introduction, Translator};
-use super::wire::Error;
+use super::wire::{Error, Kind};
 use crate::studio::{Newsfeed, StudioEvent};
 use crate::transport::{ClientMessage, Disconnected, ServerMessage, Transport};
 use crate::{App, metrics};
@@ -46,6 +47,23 @@ pub(crate) struct Handshake {
     pub(crate) model: Option<String>,
     /// It understands the studio's events.
     pub(crate) studio: bool,
+    /// It wants transcripts and no answers.
+    pub(crate) transcription: bool,
+}
+
+impl Handshake {
+    fn kind(&self) -> Kind {
+        if self.transcription { Kind::Transcription } else { Kind::Realtime }
+    }
+
+    /// The settings the session begins with.
+    pub(crate) fn session(&self, config: &SessionConfig) -> SessionConfig {
+        let mut config = config.clone();
+        if let Some(rules) = config.turn_detection.as_mut().filter(|_| self.transcription) {
+            (rules.create_response, rules.interrupt_response) = (false, false);
+        }
+        config
+    }
 }
 
 /// What [`WebSocketTransport::recv`] waits for.
@@ -66,7 +84,8 @@ impl WebSocketTransport {
         closing: watch::Receiver<bool>,
     ) -> Result<Self, Disconnected> {
         let (sink, inbox) = socket.split();
-        let introduction = Introduction::new(app, handshake.model);
+        let kind = handshake.kind();
+        let introduction = Introduction::new(app, handshake.model, kind);
         let mut transport = Self {
             inbox,
             outbox: Outbox::open(sink, &app.limits),

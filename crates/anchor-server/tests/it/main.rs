@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod bad_clients;
+mod dialect;
 mod operator;
 mod support;
 mod turns;
