@@ -1,6 +1,7 @@
 """Writes down every event a client receives, before the client looks at it, and holds what all clients need."""
 
 import asyncio
+import json
 import os
 
 URL = os.environ["ANCHOR_URL"]  # http://127.0.0.1:PORT
@@ -15,9 +16,11 @@ WEATHER = {
 ASK_TOOL = "what is the temperature in Paris"
 RESULT = '{"temperature": 21}'
 PIECE = 960  # 20 ms
+SEEN = []
 
 
 def wrote(text):
+    SEEN.append(json.loads(text))
     EVENTS.write(text.strip().replace("\n", " ") + "\n")
     EVENTS.flush()
 
@@ -59,6 +62,16 @@ async def speak(send, sound=QUESTION):
     for piece in pieces(sound):
         await send(piece)
         await asyncio.sleep(0.02)
+
+
+async def seen(kind, count=1):
+    """The so-many-th event of this type, once it has come."""
+    for _ in range(1200):
+        found = [event for event in SEEN if event["type"] == kind]
+        if len(found) >= count:
+            return found[count - 1]
+        await asyncio.sleep(0.05)
+    raise SystemExit(f"expected: {kind} within a minute, the {count}. time")
 
 
 def expect(holds, what):

@@ -4,14 +4,14 @@ use anchor_core::grammar::{Grammar, Line, Stream, Token};
 use serde_json::Value;
 
 /// Reads a session's events; what breaks a rule is told with the event.
-pub struct Checker(Grammar);
+pub(crate) struct Checker(Grammar);
 
 impl Checker {
-    pub fn new(line: Line) -> Self {
+    pub(crate) fn new(line: Line) -> Self {
         Self(Grammar::new(line))
     }
 
-    pub fn read(&mut self, event: &Value) -> Result<(), String> {
+    pub(crate) fn read(&mut self, event: &Value) -> Result<(), String> {
         let id = event["event_id"].as_str().unwrap_or_default();
         self.0.read(id, token(event)).map_err(|violation| format!("{violation}: {event}"))
     }
