@@ -123,9 +123,9 @@ async def malformed(call):
     await call.llm._websocket.send('{"type":"nonsense"}')
     await tap.seen("error")
     await asyncio.sleep(0.2)
+    # It reads no further after an error, whatever the server does, so that is all there is to see.
     tap.expect(len(call.errors.found) == 1, "the error, reported once")
     call.errors.found.clear()
-    await text(call)
 
 
 async def main(scenario):

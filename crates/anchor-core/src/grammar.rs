@@ -195,9 +195,7 @@ impl Grammar {
                 self.coming.insert(item.into());
                 Ok(())
             }
-            Token::SpeechStopped(item) => {
-                require(self.speaking.take().as_deref() == Some(item), || SpeechOutOfTurn)
-            }
+            Token::SpeechStopped(item) => require(self.speaking.take().as_deref() == Some(item), || SpeechOutOfTurn),
             Token::Committed(item, previous) => {
                 self.coming.insert(item.into());
                 self.previous(previous)

@@ -22,6 +22,9 @@ pub mod session;
 mod studio;
 pub mod transport;
 
+#[doc(hidden)]
+pub use realtime::fuzzing;
+
 /// One anchor: everything a server needs to hold conversations.
 pub struct App {
     /// The anchor's name, shown in the studio.

@@ -6,3 +6,5 @@ mod pcm;
 mod translate;
 pub(crate) mod websocket;
 mod wire;
+
+pub use translate::fuzzing;
