@@ -52,6 +52,7 @@ fn livekit() {
 }
 
 /// Runs all scenarios and prints what came of each.
+#[allow(clippy::print_stdout, reason = "the outcomes are read by people")]
 fn conforms(client: &str, interpreter: &[&str], script: &str) {
     let Some(folder) = installed() else { return };
     let program = match interpreter {
