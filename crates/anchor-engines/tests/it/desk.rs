@@ -412,6 +412,7 @@ fn deed(desk: &Desk, request: LlmRequest) -> String {
         }
         Ok(LlmEvent::Delta(text)) => text,
         Ok(LlmEvent::Source(story)) => format!("[{story}] "),
+        Ok(LlmEvent::LimitReached) => "--".into(),
         Err(error) => error.to_string(),
     };
     executor::block_on(desk.generate(request).map(event).collect::<String>())
