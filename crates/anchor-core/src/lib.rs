@@ -9,6 +9,7 @@
 
 pub mod audio;
 pub mod engine;
+pub mod grammar;
 pub mod rundown;
 
 mod chunk;

@@ -24,6 +24,8 @@ mod studio;
 pub mod transport;
 
 pub use realtime::webrtc::CallSocket;
+#[doc(hidden)]
+pub use realtime::fuzzing;
 
 /// One anchor: everything a server needs to hold conversations.
 pub struct App {

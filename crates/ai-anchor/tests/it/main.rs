@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cli;
+mod conformance;
 mod e2e;
 mod models;
 mod plan;

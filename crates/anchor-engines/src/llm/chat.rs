@@ -75,7 +75,7 @@ impl Answer {
     pub(super) fn new(prompt: &Prompt, request: &LlmRequest) -> Self {
         Self {
             spoken: Spoken::new(prompt, &request.so_far),
-            offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
+            offered: calls::names(request),
             calls: BTreeMap::new(),
             body: Body::default(),
             wordless: request.so_far.is_empty(),

@@ -8,3 +8,5 @@ mod translate;
 pub(crate) mod webrtc;
 pub(crate) mod websocket;
 mod wire;
+
+pub use translate::fuzzing;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod detection;
+pub mod fuzzing;
 mod inbound;
 mod items;
 mod outbound;

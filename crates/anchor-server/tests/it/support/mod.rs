@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod client;
 pub mod engines;
+pub mod grammar;
 
 use std::net::SocketAddr;
 use std::time::Duration;
