@@ -3,5 +3,6 @@
 mod outbox;
 mod pcm;
 mod translate;
+pub(crate) mod upgrade;
 pub(crate) mod websocket;
 mod wire;

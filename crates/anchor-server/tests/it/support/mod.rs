@@ -9,7 +9,7 @@ use std::time::Duration;
 use anchor_core::SessionConfig;
 use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notices, Tts};
 use anchor_core::rundown::OnAir;
-use anchor_server::{App, Limits, ServeError};
+use anchor_server::{Access, App, Limits, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -57,6 +57,7 @@ impl Server {
             rundown: on_air,
             session: SessionConfig::default(),
             voices: engines.voices(),
+            access: Access::default(),
             limits,
         };
         let (stop, stopped) = oneshot::channel();
