@@ -68,7 +68,9 @@ async fn realtime(
         );
         return Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", message).into_response();
     };
-    let handshake = Handshake { model: wanted.model, studio: wanted.studio.as_deref() == Some("true") };
+    let of_key = caller.session.as_ref().and_then(|session| session["model"].as_str()).map(str::to_owned);
+    let model = wanted.model.or(of_key);
+    let handshake = Handshake { model, session: caller.session, studio: wanted.studio.as_deref() == Some("true") };
     upgrade
         // Answered only where it was offered: a client that offers nothing may refuse any answer.
         .protocols(["realtime"])

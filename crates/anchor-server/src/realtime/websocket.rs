@@ -31,6 +31,8 @@ pub(crate) struct WebSocketTransport {
     inbox: SplitStream<WebSocket>,
     outbox: Outbox,
     translator: Translator,
+    /// Settings that the client's key carries, on their way to the conversation.
+    preset: Option<ClientMessage>,
     /// What the studio hears of beside its conversation.
     news: Option<Newsfeed>,
     silence: Duration,
@@ -44,6 +46,8 @@ pub(crate) struct WebSocketTransport {
 pub(crate) struct Handshake {
     /// The model it believes to speak to.
     pub(crate) model: Option<String>,
+    /// Settings that its key carries.
+    pub(crate) session: Option<serde_json::Value>,
     /// It understands the studio's events.
     pub(crate) studio: bool,
 }
@@ -71,11 +75,16 @@ impl WebSocketTransport {
             inbox,
             outbox: Outbox::open(sink, &app.limits),
             translator: Translator::new(key, introduction, handshake.studio),
+            preset: None,
             news: handshake.studio.then(|| Newsfeed::new(app)),
             silence: app.limits.silence,
             last_heard: Instant::now(),
             closing,
         };
+        if let Some(session) = &handshake.session {
+            // They were checked when the key was made; where they would not do any more, the usual ones hold.
+            transport.preset = transport.translator.inbound(&super::update(session)).ok().flatten();
+        }
         let greeting = transport.translator.greeting();
         transport.outbox.send(greeting).await?;
         if let Some(news) = &mut transport.news {
@@ -109,6 +118,9 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     async fn recv(&mut self) -> Option<ClientMessage> {
         self.translator.forget_cause();
+        if let Some(message) = self.preset.take() {
+            return Some(message);
+        }
         loop {
             if let Some(message) = self.translator.next_audio() {
                 return Some(message);

@@ -2,7 +2,9 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+mod access;
 mod bad_clients;
 mod operator;
+mod rest;
 mod support;
 mod turns;

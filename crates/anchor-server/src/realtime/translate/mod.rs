@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::answers::Answer;
+pub(crate) use self::settings::HOSTED_VOICES;
 use super::pcm::Microphone;
 use super::wire::{Modality, ServerEvent, Session};
 use crate::App;
