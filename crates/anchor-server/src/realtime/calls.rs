@@ -8,18 +8,20 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tracing::{Instrument, info, info_span};
 
 use super::translate::{Carrier, Introduction, Translator};
+use super::upgrade::session_key;
 use super::webrtc::{Call, Offer, Switchboard};
 use super::wire::Kind;
-use crate::http::{Server, admit, check_origin, session_key};
+use crate::access::{Admission, Caller};
+use crate::http::Server;
 use crate::refusal::Refusal;
 use crate::studio::{Newsfeed, StudioEvent};
 use crate::transport::ClientMessage;
@@ -48,18 +50,24 @@ pub(crate) fn routes() -> Router<Arc<Server>> {
     Router::new().route(PLACE, post(create)).route("/v1/realtime/calls/{id}/hangup", post(hang_up))
 }
 
-async fn create(State(server): State<Arc<Server>>, Query(wanted): Query<Wanted>, request: Request) -> Response {
-    answer(&server, wanted, request).await.unwrap_or_else(IntoResponse::into_response)
+async fn create(
+    State(server): State<Arc<Server>>,
+    Query(wanted): Query<Wanted>,
+    caller: Caller,
+    request: Request,
+) -> Response {
+    answer(&server, wanted, &caller, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Result<Response, Refusal> {
+async fn answer(server: &Arc<Server>, wanted: Wanted, caller: &Caller, request: Request) -> Result<Response, Refusal> {
     let Some(switchboard) = &server.switchboard else {
         let message =
             "This server takes no WebRTC calls (server.webrtc is false). Connect with a WebSocket to /v1/realtime.";
         return Err(Refusal::new(StatusCode::NOT_FOUND, "webrtc_off", message));
     };
-    let seat = admit(server, request.headers())?;
     let (sdp, settings) = parts(request).await?;
+    let settings = settings.or_else(|| caller.session.as_ref().map(Value::to_string));
+    let admission = caller.admit(server)?;
     let offer = Offer::accept(switchboard, &sdp).map_err(|error| {
         let message = format!("The offer is no SDP that a call can be made of: {error}.");
         Refusal::new(StatusCode::BAD_REQUEST, "invalid_offer", message)
@@ -68,7 +76,7 @@ async fn answer(server: &Arc<Server>, wanted: Wanted, request: Request) -> Resul
     let key = session_key();
     let call = open(server, switchboard, &key, wanted, settings, offer).await?;
     let place = format!("{PLACE}/rtc_{key}");
-    tokio::spawn(converse(server.clone(), key, call, seat));
+    tokio::spawn(converse(server.clone(), key, call, admission));
     Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, "application/sdp"), (header::LOCATION, &*place)], sdp)
         .into_response())
 }
@@ -184,7 +192,7 @@ fn update(translator: &mut Translator, settings: &str) -> Result<Option<ClientMe
 }
 
 /// One session from its greeting to its end.
-async fn converse(server: Arc<Server>, key: String, mut call: Call, _seat: OwnedSemaphorePermit) {
+async fn converse(server: Arc<Server>, key: String, mut call: Call, _admission: Admission) {
     let _open = metrics::OpenSession::new();
     let span = info_span!("session", %key, carrier = "webrtc");
     async {
@@ -200,12 +208,7 @@ async fn converse(server: Arc<Server>, key: String, mut call: Call, _seat: Owned
     server.calls.leave(&key);
 }
 
-async fn hang_up(
-    State(server): State<Arc<Server>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<StatusCode, Refusal> {
-    check_origin(&server, &headers)?;
+async fn hang_up(State(server): State<Arc<Server>>, Path(id): Path<String>, _: Caller) -> Result<StatusCode, Refusal> {
     if id.strip_prefix("rtc_").is_some_and(|key| server.calls.hang_up(key)) {
         return Ok(StatusCode::OK);
     }

@@ -32,6 +32,8 @@ pub(crate) struct WebSocketTransport {
     inbox: SplitStream<WebSocket>,
     outbox: Outbox,
     translator: Translator,
+    /// Settings that the client's key carries, on their way to the conversation.
+    preset: Option<ClientMessage>,
     /// What the studio hears of beside its conversation.
     news: Option<Newsfeed>,
     silence: Duration,
@@ -45,6 +47,8 @@ pub(crate) struct WebSocketTransport {
 pub(crate) struct Handshake {
     /// The model it believes to speak to.
     pub(crate) model: Option<String>,
+    /// Settings that its key carries.
+    pub(crate) preset: Option<serde_json::Value>,
     /// It understands the studio's events.
     pub(crate) studio: bool,
     /// It wants transcripts and no answers.
@@ -90,11 +94,16 @@ impl WebSocketTransport {
             inbox,
             outbox: Outbox::open(sink, &app.limits),
             translator: Translator::new(key, introduction, handshake.studio),
+            preset: None,
             news: handshake.studio.then(|| Newsfeed::new(app)),
             silence: app.limits.silence,
             last_heard: Instant::now(),
             closing,
         };
+        if let Some(session) = &handshake.preset {
+            // They were checked when the key was made; where they would not do any more, the usual ones hold.
+            transport.preset = transport.translator.inbound(&super::update(session)).ok().flatten();
+        }
         let greeting = transport.translator.greeting();
         transport.outbox.send(greeting).await?;
         if let Some(news) = &mut transport.news {
@@ -128,6 +137,9 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     async fn recv(&mut self) -> Option<ClientMessage> {
         self.translator.forget_cause();
+        if let Some(message) = self.preset.take() {
+            return Some(message);
+        }
         loop {
             if let Some(message) = self.translator.next_audio() {
                 return Some(message);

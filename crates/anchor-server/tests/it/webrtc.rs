@@ -142,14 +142,14 @@ async fn an_answer_that_is_complete_can_still_be_cut_while_it_is_heard() {
 async fn hanging_up_frees_the_seat_by_any_way() {
     let server = Server::with(Limits { sessions: 1, ..Limits::default() }).await;
     let mut caller = Caller::connect(&server, Network::default(), "").await;
-    let (head, body) = server.post("/v1/realtime/calls", "application/sdp", b"v=0").await;
+    let (head, body) = server.offer("/v1/realtime/calls", "application/sdp", b"v=0").await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     assert_eq!(code(&body), "too_many_sessions");
-    let (head, _) = server.post(&format!("{}/hangup", caller.location), "application/json", b"").await;
+    let (head, _) = server.offer(&format!("{}/hangup", caller.location), "application/json", b"").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     caller.run(|caller| caller.closed).await;
     server.idle().await;
-    let (head, body) = server.post(&format!("{}/hangup", caller.location), "application/json", b"").await;
+    let (head, body) = server.offer(&format!("{}/hangup", caller.location), "application/json", b"").await;
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
     assert_eq!(code(&body), "call_not_found");
     Caller::connect(&server, Network::default(), "").await;
@@ -168,7 +168,7 @@ async fn a_client_that_never_connects_and_one_that_goes_silent_lose_their_seat()
 /// Waits until there is a seat: an offer that is none is refused for what it is then.
 async fn freed(server: &Server) {
     for _ in 0..100 {
-        let (_, body) = server.post("/v1/realtime/calls", "application/sdp", b"v=0").await;
+        let (_, body) = server.offer("/v1/realtime/calls", "application/sdp", b"v=0").await;
         if code(&body) == "invalid_offer" {
             return;
         }
@@ -197,7 +197,7 @@ async fn settings_may_come_with_the_offer() {
         (parts.iter().map(part).collect::<String>() + "--x--\r\n").into_bytes()
     };
     let post = async |parts: &[(&str, &str)]| {
-        server.post("/v1/realtime/calls", "multipart/form-data; boundary=x", &form(parts)).await
+        server.offer("/v1/realtime/calls", "multipart/form-data; boundary=x", &form(parts)).await
     };
     let mut rtc = str0m::Rtc::new(std::time::Instant::now());
     let mut api = rtc.sdp_api();
@@ -210,7 +210,7 @@ async fn settings_may_come_with_the_offer() {
     assert_eq!(code(&body), "unknown_parameter");
     assert_eq!(code(&post(&[("session", "{}")]).await.1), "missing_required_parameter");
     assert_eq!(code(&post(&[]).await.1), "missing_required_parameter");
-    let (_, body) = server.post("/v1/realtime/calls", "multipart/form-data; boundary=x", b"--x\r\nnonsense").await;
+    let (_, body) = server.offer("/v1/realtime/calls", "multipart/form-data; boundary=x", b"--x\r\nnonsense").await;
     assert_eq!(code(&body), "invalid_multipart");
 }
 
@@ -224,7 +224,7 @@ async fn what_is_no_offer_is_refused_in_words() {
         ("application/sdp; charset=utf-8", &vec![b'a'; 10_000_000], "string_above_max_length"),
         ("application/json", b"{}", "unsupported_media_type"),
     ] {
-        let (_, answer) = server.post("/v1/realtime/calls", kind, body).await;
+        let (_, answer) = server.offer("/v1/realtime/calls", kind, body).await;
         // A body that is far too long may be cut off with the connection before the answer is read.
         if !answer.is_empty() {
             assert_eq!(code(&answer), expected);

@@ -21,6 +21,7 @@ use serde_json::Value;
 use self::answers::Answer;
 pub(super) use self::output_buffer::Carrier;
 use self::output_buffer::Sounding;
+pub(crate) use self::settings::HOSTED_VOICES;
 use super::pcm::Microphone;
 use super::wire::{AudioFormat, Kind, Modality, ServerEvent, Session};
 use crate::App;

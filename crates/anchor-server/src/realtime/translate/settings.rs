@@ -13,7 +13,7 @@ use super::super::wire::{
 use super::{Introduction, detection, tools};
 
 /// Voices of the hosted API. Clients ask for them by default, so they mean the anchor's own voice.
-const HOSTED_VOICES: &[&str] =
+pub(crate) const HOSTED_VOICES: &[&str] =
     &["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"];
 
 /// The settings a session begins with.

@@ -113,7 +113,7 @@ impl Caller {
         let channel = api.add_channel("oai-events".into());
         let (offer, pending) = api.apply().unwrap();
         let (head, sdp) = server
-            .post(&format!("/v1/realtime/calls{query}"), "application/sdp", offer.to_sdp_string().as_bytes())
+            .offer(&format!("/v1/realtime/calls{query}"), "application/sdp", offer.to_sdp_string().as_bytes())
             .await;
         assert!(head.starts_with("HTTP/1.1 201"), "{head}\n{sdp}");
         let location = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap().trim().to_owned();
@@ -245,7 +245,7 @@ impl Caller {
 
 impl Server {
     /// Head and body of the answer to a POST.
-    pub async fn post(&self, path: &str, kind: &str, body: &[u8]) -> (String, String) {
+    pub async fn offer(&self, path: &str, kind: &str, body: &[u8]) -> (String, String) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let head = format!(
