@@ -6,6 +6,7 @@
  */
 
 import { encodeBase64, WIRE_BYTES_PER_SECOND, WIRE_RATE } from './audio/pcm.js';
+import { protocols } from './key.js';
 
 /** Waits between attempts in milliseconds; the last one repeats. */
 const BACK_OFF = [300, 700, 1500, 3000, 5000, 10_000];
@@ -18,6 +19,7 @@ const MOST_WAITING_BYTES = WIRE_BYTES_PER_SECOND;
 
 export class Connection extends EventTarget {
   #base;
+  #key;
   #socket = null;
   #openedBefore = false;
   #attempt = 0;
@@ -25,10 +27,14 @@ export class Connection extends EventTarget {
   #droppedSamples = 0;
   #slow = false;
 
-  /** @param {URL} base address of the studio page, with a slash at the end */
-  constructor(base) {
+  /**
+   * @param {URL} base address of the studio page, with a slash at the end
+   * @param {string | null} key the API key, where the server wants one
+   */
+  constructor(base, key = null) {
     super();
     this.#base = base;
+    this.#key = key;
     globalThis.addEventListener?.('online', () => this.retryNow());
   }
 
@@ -46,7 +52,7 @@ export class Connection extends EventTarget {
     clearTimeout(this.#timer);
     const address = new URL('v1/realtime?studio=true', this.#base);
     address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
-    const socket = new WebSocket(address);
+    const socket = new WebSocket(address, protocols(this.#key));
     this.#socket = socket;
     let wasOpen = false;
     socket.onopen = () => {
@@ -121,8 +127,16 @@ export class Connection extends EventTarget {
 
   /** Browsers keep to themselves why a socket was refused; whether the server answers at all can be asked otherwise. */
   async #refusalReason() {
+    const ask = (path, headers = {}) =>
+      fetch(new URL(path, this.#base), { cache: 'no-store', headers, signal: AbortSignal.timeout(250) });
     try {
-      const { ok } = await fetch(new URL('healthz', this.#base), { cache: 'no-store', signal: AbortSignal.timeout(250) });
+      const { ok } = await ask('healthz');
+      const { status } = await ask('v1/models', this.#key ? { Authorization: `Bearer ${this.#key}` } : {});
+      if (status === 401) {
+        return this.#key
+          ? 'The API key is not known here, or it has expired.'
+          : 'The server needs an API key. Put #key= and the key behind the address of this page, and open that.';
+      }
       if (ok) return 'The server is there but takes no conversation; all its sessions may be taken.';
     } catch {
       // Then it does not answer.

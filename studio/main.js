@@ -4,6 +4,7 @@
 
 import { Connection } from './connection.js';
 import { Conversation } from './conversation.js';
+import { takeKey } from './key.js';
 import { Microphone } from './microphone.js';
 import { OnAir } from './on-air.js';
 import { microphoneProblem } from './problems.js';
@@ -25,7 +26,7 @@ import { drawClock, drawControls, drawLine, drawState } from './views/tally.js';
 import { showThemeButton } from './views/theme.js';
 import { keepAwake } from './wake-lock.js';
 
-const line = new Connection(new URL('.', location.href));
+const line = new Connection(new URL('.', location.href), takeKey(location, history, sessionStorage));
 const speaker = new Speaker();
 const sound = new Sound(speaker);
 const microphone = new Microphone();

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    ask, bench, completions, config, doctor, engines, models, plan, rundown, say, serve, setup, transcribe,
+    ask, bench, completions, config, doctor, engines, keys, models, plan, rundown, say, serve, setup, transcribe,
 };
 use crate::config::{Config, ConfigError, Flag, Sources};
 use crate::error::Error;
@@ -60,6 +60,7 @@ enum Command {
     Models(models::Args),
     Config(config::Args),
     Rundown(rundown::Args),
+    Keys(keys::Args),
     Bench(bench::Args),
     Completions(completions::Args),
 }
@@ -124,6 +125,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Error> {
         Command::Models(args) => models::run(args, context).await,
         Command::Config(args) => config::run(args, context),
         Command::Rundown(args) => rundown::run(args, context),
+        Command::Keys(args) => keys::run(args, context),
         Command::Bench(args) => bench::run(args, context).await,
         Command::Completions(args) => completions::run::<Cli>(args, context),
     }

@@ -8,6 +8,7 @@ use anchor_engines::slot::UnknownEngine;
 
 use crate::bench::caller::CallError;
 use crate::config::ConfigError;
+use crate::keys::KeysError;
 use crate::memory::{self, PlanError};
 use crate::models::ModelError;
 use crate::on_air::RundownError;
@@ -66,6 +67,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The API keys cannot be used. Exit code 3 if the server cannot start without, 2 for a name, 1 otherwise.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// A model cannot be got, checked or removed. Exit code 2 if the command was given too little, 1 otherwise.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -132,7 +136,8 @@ impl Error {
             Self::Model(ModelError::Unknown { .. } | ModelError::LicenceNotAccepted { .. }) => 2,
             Self::Usage(_) | Self::UnknownEngine(_) | Self::Engine(EngineError::Unsupported { .. }) => 2,
             Self::Config(error) if error.of_flags_alone() => 2,
-            Self::Config(_) | Self::Rundown(_) => 3,
+            Self::Keys(KeysError::Taken(_) | KeysError::Name(_) | KeysError::Unknown(_)) => 2,
+            Self::Config(_) | Self::Rundown(_) | Self::Keys(KeysError::None(_) | KeysError::Broken { .. }) => 3,
             Self::Engine(EngineError::Unavailable { .. }) | Self::Machine { unusable: true, .. } => 4,
             Self::PortInUse { .. } | Self::Listen { .. } | Self::CallPort { .. } => 5,
             Self::Plan(PlanError::Refused(_) | PlanError::Gpu(_)) => 4,
@@ -140,6 +145,7 @@ impl Error {
             Self::Plan(_) => 2,
             Self::Engine(_)
             | Self::Model(_)
+            | Self::Keys(_)
             | Self::NotReady
             | Self::Call(_)
             | Self::Wav { .. }

@@ -11,6 +11,7 @@ mod commands;
 pub mod config;
 pub mod engines;
 mod error;
+pub mod keys;
 pub mod machine;
 pub mod memory;
 pub mod models;

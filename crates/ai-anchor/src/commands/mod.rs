@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod engines;
+pub(crate) mod keys;
 mod load_check;
 mod model_servers;
 pub(crate) mod models;

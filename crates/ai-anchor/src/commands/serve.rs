@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anchor_core::engine::{EngineState, EngineStatus, Voice};
 use anchor_core::rundown::OnAir;
-use anchor_server::{App, CallSocket};
+use anchor_server::{Access, App, CallSocket};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use crate::cli::Context;
 use crate::config::{Config, ConfigError, Flag, Mistake};
 use crate::engines::Crew;
 use crate::error::Error;
+use crate::keys::{self, KeysError};
 use crate::on_air;
 
 /// Ports looked at for one to suggest, where the one asked for is taken.
@@ -47,6 +48,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     };
     let stories = on_air::count(&rundown.borrow().rundown);
     let (listener, address) = listen(&config).await?;
+    let access = access(&config, address)?;
     let calls = call_socket(&config, address).await?;
     let shutdown = asked_to_stop().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
@@ -54,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let crew = Arc::new(Crew::of(&config, &rundown)?);
     let supervisor = model_servers::start(&config, prepared, &crew)?;
     let mut app = load(&crew, config.clone(), rundown).await?;
-    app.calls = calls;
+    (app.calls, app.access) = (calls, access);
     check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();
     let json = json!({
@@ -86,6 +88,25 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
         }
         Err(source) => Err(Error::Listen { host, port, source }),
     }
+}
+
+/// Whether nobody is served without an API key.
+fn key_required(config: &Config, address: SocketAddr) -> bool {
+    match &*config.server.auth {
+        "required" => true,
+        "off" => false,
+        _ => !address.ip().to_canonical().is_loopback(),
+    }
+}
+
+/// Who may use the server.
+fn access(config: &Config, address: SocketAddr) -> Result<Access, Error> {
+    let required = key_required(config, address);
+    let keys = keys::follow(keys::file(config))?;
+    if required && keys.borrow().is_empty() {
+        return Err(KeysError::None(config.server.host.clone()).into());
+    }
+    Ok(Access { required, keys, origins: config.server.origins.clone() })
 }
 
 /// The UDP port of WebRTC calls, unless they are off.
@@ -142,9 +163,15 @@ fn greeting(config: &Config, address: SocketAddr, engines: &[EngineStatus], stor
         }
     }
     text += &format!("\nOn air: {}\n", url(&config.server.host, address));
+    if key_required(config, address) {
+        text += "Everybody needs an API key: put #key= and the key behind the link.\n";
+    }
     if !address.ip().is_loopback() {
-        text += "Everybody who can reach this machine can talk to the anchor. From other machines, browsers give out the\n\
-                 microphone only over HTTPS, so put a proxy with a certificate in front.\n";
+        if !key_required(config, address) {
+            text += "Everybody who can reach this machine can talk to the anchor.\n";
+        }
+        text += "From other machines, browsers give out the microphone only over HTTPS, so put a proxy with a certificate in\n\
+                 front, and tell the anchor that address in server.origins.\n";
     }
     text + "Open the link in a browser, allow the microphone, and ask for the headlines. Stop with Ctrl-C."
 }

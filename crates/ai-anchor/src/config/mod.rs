@@ -90,6 +90,13 @@ pub struct Server {
     pub port: u16,
     /// Conversations at the same time.
     pub max_sessions: u32,
+    /// Who needs an API key: `auto` (everybody, as soon as others than this machine can reach the server), `required`
+    /// or `off`.
+    pub auth: String,
+    /// The file of the keys; empty takes the one among the program's data.
+    pub keys: String,
+    /// Origins of pages beside its own that may use the server.
+    pub origins: Vec<String>,
     /// Conversations over WebRTC are taken too.
     pub webrtc: bool,
     /// UDP port of their sound; `None` takes the number of `port`, 0 lets the system choose.
@@ -221,6 +228,9 @@ impl Config {
                 host: "127.0.0.1".into(),
                 port: 8090,
                 max_sessions: 16,
+                auth: "auto".into(),
+                keys: String::new(),
+                origins: Vec::new(),
                 webrtc: true,
                 webrtc_port: None,
                 public_ip: String::new(),

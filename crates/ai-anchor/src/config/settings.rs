@@ -43,6 +43,9 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     server.host, some; "Address to listen on. 127.0.0.1 is this machine alone; 0.0.0.0 is everybody who can reach it.";
     server.port; "Port to listen on. 0 takes any that is free.";
     server.max_sessions, within(1..=1000); "Conversations at the same time.";
+    server.auth, auth; "Who needs an API key: auto (everybody, as soon as others than this machine can reach the server), required, or off.";
+    server.keys; "The file of the keys, which `ai-anchor keys add` writes. Empty takes ~/.local/share/ai-anchor/keys.toml.";
+    server.origins, |names: &Vec<String>| origins(names); "Origins of web pages beside its own that may use the server, such as [\"https://radio.example\"].";
     server.webrtc; "Take conversations over WebRTC, beside those over WebSockets.";
     server.webrtc_port; "UDP port of their sound, one for all. Empty takes the number of server.port; 0 takes any that is free.";
     server.public_ip, ip; "Address at which clients reach this machine through a router or a cloud's network. Empty where they reach it directly.";
@@ -196,6 +199,23 @@ fn ip(text: &String) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("it must be an IP address such as 203.0.113.7, not {text:?}"))
+    }
+}
+
+fn auth(text: &String) -> Result<(), String> {
+    match text.as_str() {
+        "auto" | "required" | "off" => Ok(()),
+        _ => Err(format!("it must be auto, required or off, not {text:?}")),
+    }
+}
+
+/// An origin has a scheme and a host, and nothing behind them.
+fn origins(origins: &[String]) -> Result<(), String> {
+    let is_origin =
+        |text: &&String| reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == **text);
+    match origins.iter().find(|text| !is_origin(text)) {
+        Some(text) => Err(format!("it must hold origins such as https://radio.example, not {text:?}")),
+        None => Ok(()),
     }
 }
 

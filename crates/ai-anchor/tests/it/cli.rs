@@ -294,6 +294,48 @@ fn a_voice_the_engine_does_not_have_is_refused_before_anybody_calls() {
 }
 
 #[test]
+fn whoever_is_not_alone_on_the_machine_needs_keys() {
+    let place = Place::new("keys");
+    place.file("anchor.toml", "[server]\nkeys = 'keys.toml'\n");
+    let complaint = place.run(&["serve", "--host", "0.0.0.0", "--port", "0"]).complaint(3);
+    assert!(complaint.contains("Make one with: ai-anchor keys add NAME"), "{complaint}");
+
+    let made = place.run(&["keys", "add", "desk", "--expires", "7", "--json"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let key = made["key"].as_str().unwrap();
+    place.run(&["keys", "add", "desk"]).complaint(2);
+    let listed = String::from_utf8(place.run(&["keys", "list"]).stdout).unwrap();
+    assert!(listed.contains("desk") && !listed.contains(key), "{listed}");
+
+    let mut serve = place.command(&["serve", "--host", "0.0.0.0", "--port", "0", "--json"]);
+    let mut child = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let begun: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = begun["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let status = |header: &str| {
+        let mut connection = TcpStream::connect(&address).unwrap();
+        write!(connection, "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(status(""), "401");
+    assert_eq!(status("Authorization: Bearer sk-anchor-no\r\n"), "401");
+    assert_eq!(status(&format!("Authorization: Bearer {key}\r\n")), "200");
+
+    assert_eq!(place.run(&["keys", "remove", "desk"]).code, 0);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while status(&format!("Authorization: Bearer {key}\r\n")) != "401" {
+        assert!(std::time::Instant::now() < deadline, "a removed key still opens");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn serving_begins_with_a_link_and_ends_when_asked_to() {
     let place = Place::new("serve");
     let mut child = place.command(&["serve", "--port", "0", "--json"]).stdout(Stdio::piped()).spawn().unwrap();

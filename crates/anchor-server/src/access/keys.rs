@@ -4,13 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 /// An API key that is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Whose it is, for people.
     pub name: String,
-    /// [`Key::digest`] of it. A plain SHA-256 will do: a key is 256 random bits, which nobody guesses however fast the
+    /// [`Key::digest`] of it. A plain SHA-256 will do: a key is 244 random bits, which nobody guesses however fast the
     /// digest is.
     pub digest: [u8; 32],
     /// When it stops being good, in seconds since 1970.
@@ -18,6 +19,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// A new key, of 244 random bits of the system's generator.
+    pub fn make() -> String {
+        format!("sk-anchor-{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+    }
+
     /// What is kept of a key.
     pub fn digest(key: &str) -> [u8; 32] {
         Sha256::digest(key.as_bytes()).into()
