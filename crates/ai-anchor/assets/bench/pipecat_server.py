@@ -15,7 +15,6 @@ import time
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from loguru import logger
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.frames.frames import (
     InputAudioRawFrame,
@@ -147,8 +146,6 @@ async def converse(websocket: WebSocket):
 
 
 async def main():
-    logger.remove()
-    logger.add(sys.stderr, level="ERROR")
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     serving = asyncio.create_task(server.serve())
     while not server.started:

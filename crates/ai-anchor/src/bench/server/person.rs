@@ -183,7 +183,9 @@ impl Person {
             }
             Doing::Waiting { frames, .. } => *frames += 1,
             Doing::Listening { frames, .. } if *frames >= LISTENING && self.answers % 2 == self.place % 2 => {
-                let over = Some(Interruption { since: now, last: now });
+                // The sound that goes out now was picked up during the frame before.
+                let since = now.checked_sub(FRAME_TIME).unwrap_or(now);
+                let over = Some(Interruption { since, last: since });
                 self.doing = Doing::Speaking { left: TURN, over };
             }
             Doing::Listening { last, .. } if now - *last > OVER => self.doing = Doing::Pausing { left: PAUSE },

@@ -97,10 +97,9 @@ impl Kind {
         let mut command = Command::new(program);
         match self {
             Self::Anchor(_) => command.args(["bench", "server", "--under-test"]),
-            Self::Pipecat(_) => command.args(["-c", PIPECAT]),
+            Self::Pipecat(_) => command.args(["-c", PIPECAT]).env("LOGURU_LEVEL", "ERROR"),
         };
-        let port = spawn(command, program).await?;
-        let (child, stdin, port) = port;
+        let (child, stdin, port) = spawn(command, program).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let (url, dialect) = match self {
             Self::Anchor(_) => (format!("ws://{address}/v1/realtime"), Dialect::Realtime),
