@@ -55,6 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
                 LlmEvent::Source(slug) => stories.push(slug),
                 LlmEvent::ToolCall(call) => println!("(calls {} with {})", call.name, call.arguments),
+                LlmEvent::LimitReached => println!(" (cut off at the limit)"),
             }
         }
         println!("\n  (from: {})\n", if stories.is_empty() { "no story".into() } else { stories.join(", ") });

@@ -10,7 +10,7 @@ use anchor_core::rundown::OnAir;
 use anchor_engines::LoadContext;
 use anchor_engines::chain::Chain;
 use anchor_engines::slot::{Board, Kind, Slot, UnknownEngine, find};
-use anchor_server::{App, Limits};
+use anchor_server::{Access, App, Limits};
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -69,6 +69,8 @@ impl Crew {
             rundown,
             session: config.session(),
             voices: self.voices(),
+            calls: None,
+            access: Access::default(),
             limits: Limits { sessions: config.server.max_sessions as usize, ..Limits::default() },
         })
     }

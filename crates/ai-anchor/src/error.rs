@@ -1,6 +1,7 @@
 //! What can go wrong, in words, and the exit code it ends with.
 
 use std::io;
+use std::net::IpAddr;
 
 use anchor_core::engine::EngineError;
 use anchor_engines::slot::UnknownEngine;
@@ -48,6 +49,19 @@ pub enum Error {
     Listen {
         /// Address asked for.
         host: String,
+        /// Port asked for.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The UDP port for WebRTC calls cannot be had. Exit code 5.
+    #[error(
+        "cannot take WebRTC calls on UDP port {port} of {ip}: {source}. Choose another with server.webrtc_port (0 takes any that is free), \
+         or do without calls with server.webrtc = false"
+    )]
+    CallPort {
+        /// Address asked for.
+        ip: IpAddr,
         /// Port asked for.
         port: u16,
         /// What the system says.
@@ -124,7 +138,7 @@ impl Error {
             Self::Config(error) if error.of_flags_alone() => 2,
             Self::Config(_) | Self::Rundown(_) => 3,
             Self::Engine(EngineError::Unavailable { .. }) | Self::Machine { unusable: true, .. } => 4,
-            Self::PortInUse { .. } | Self::Listen { .. } => 5,
+            Self::PortInUse { .. } | Self::Listen { .. } | Self::CallPort { .. } => 5,
             Self::Plan(PlanError::Refused(_) | PlanError::Gpu(_)) => 4,
             Self::Plan(PlanError::Model(memory::ModelError::File(_))) => 1,
             Self::Plan(_) => 2,

@@ -48,6 +48,11 @@ impl Chunker {
         &self.text
     }
 
+    /// The whole text.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     /// Where the clause under way ends, if that can be told yet.
     fn next_end(&mut self) -> Option<usize> {
         let unseen = &self.text[self.seen..];

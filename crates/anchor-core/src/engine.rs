@@ -308,6 +308,8 @@ pub enum LlmEvent {
     Source(String),
     /// The engine calls a tool. Only where the request offers it.
     ToolCall(ToolCall),
+    /// The answer ends here because it met the upper bound on its length, not because it is complete. The last event.
+    LimitReached,
 }
 
 /// How to speak.

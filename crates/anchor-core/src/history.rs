@@ -1,9 +1,10 @@
 //! The conversation as it was heard.
 
 use crate::audio::Samples;
+use crate::context;
 use crate::engine::{Message, Role};
 use crate::playout::Script;
-use crate::{ClientError, Item, ItemId, ItemStatus, Position};
+use crate::{ClientError, Content, ContextItem, Item, ItemId, ItemStatus, Position, Retention};
 
 /// Items kept. A programme runs for hours: the oldest go first, and no language model's context reaches this far back.
 const ITEMS_MAX: usize = 400;
@@ -19,14 +20,27 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Entry {
     item: Item,
+    /// What it was cut from, where it is a spoken answer.
     answer: Option<Answer>,
+    /// The language model is not told of it any more.
+    left_out: bool,
 }
 
 /// A spoken answer as it was written, and which sound belongs to which text.
 #[derive(Debug)]
-struct Answer {
-    text: String,
-    script: Script,
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) script: Script,
+}
+
+impl Answer {
+    /// What was heard of it as an item is.
+    pub(crate) fn heard(&self, heard: Samples) -> (Content, ItemStatus) {
+        let end = self.script.heard_text(&self.text, heard);
+        let whole = end == self.text.trim_end().len();
+        let content = Content::Message { role: Role::Assistant, text: Some(self.text[..end].to_owned()), spoken: true };
+        (content, if whole { ItemStatus::Completed } else { ItemStatus::Incomplete })
+    }
 }
 
 impl History {
@@ -57,7 +71,7 @@ impl History {
             Position::After(id) => self.index(id)? + 1,
         };
         let previous = at.checked_sub(1).map(|before| self.entries[before].item.id.clone());
-        self.entries.insert(at, Entry { item, answer: None });
+        self.entries.insert(at, Entry { item, answer: None, left_out: false });
         let surplus = self.entries.len().saturating_sub(ITEMS_MAX);
         self.entries.drain(..surplus);
         Ok(previous)
@@ -66,12 +80,6 @@ impl History {
     /// The item as it stands.
     pub(crate) fn get(&self, id: &ItemId) -> Result<&Item, ClientError> {
         Ok(&self.entries[self.index(id)?].item)
-    }
-
-    /// Name of the item before `id`.
-    pub(crate) fn previous(&self, id: &ItemId) -> Option<ItemId> {
-        let before = self.index(id).ok()?.checked_sub(1)?;
-        Some(self.entries[before].item.id.clone())
     }
 
     /// Name of the last item.
@@ -86,59 +94,73 @@ impl History {
         Ok(())
     }
 
+    /// Somebody called a tool under this name.
+    pub(crate) fn has_call(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| matches!(&entry.item.content, Content::Call { call, .. } if call == name))
+    }
+
     /// Writes down what was said in a turn. A turn that was deleted meanwhile stays deleted.
-    pub(crate) fn transcribed(&mut self, id: &ItemId, text: &str) {
-        if let Ok(at) = self.index(id) {
-            self.entries[at].item.text = Some(text.to_owned());
+    pub(crate) fn transcribed(&mut self, id: &ItemId, said: &str) {
+        if let Ok(at) = self.index(id)
+            && let Content::Message { text, .. } = &mut self.entries[at].item.content
+        {
+            *text = Some(said.to_owned());
         }
     }
 
-    /// Writes down an answer; `heard` cuts it to what was heard. Returns the item, unless it was deleted meanwhile.
-    pub(crate) fn answered(
-        &mut self,
-        id: &ItemId,
-        text: String,
-        script: Script,
-        heard: Option<Samples>,
-    ) -> Option<Item> {
-        let entry = &mut self.entries.iter_mut().find(|entry| &entry.item.id == id)?;
-        entry.item.status = ItemStatus::Completed;
-        entry.item.text = Some(text.clone());
-        if entry.item.spoken {
-            entry.answer = Some(Answer { text, script });
-            if let Some(heard) = heard {
-                entry.cut(heard);
-            }
-        } else if heard.is_some() {
-            entry.item.status = ItemStatus::Incomplete;
-        }
-        Some(entry.item.clone())
+    /// Writes down an answer, with what it was cut from if it was spoken. Returns the name of the item before it; nothing
+    /// happens if it was deleted meanwhile.
+    pub(crate) fn answered(&mut self, item: Item, answer: Option<Answer>) -> Option<ItemId> {
+        let at = self.index(&item.id).ok()?;
+        self.entries[at].item = item;
+        self.entries[at].answer = answer;
+        Some(self.entries[at.checked_sub(1)?].item.id.clone())
     }
 
     /// Cuts a spoken answer to what was heard of it and returns how much that is. More than there was is all of it.
     pub(crate) fn truncate(&mut self, id: &ItemId, heard: Samples) -> Result<Samples, ClientError> {
         let at = self.index(id)?;
-        let entry = &mut self.entries[at];
-        match &entry.answer {
-            Some(answer) => {
-                let heard = heard.min(answer.script.length());
-                entry.cut(heard);
-                Ok(heard)
-            }
-            None => Err(ClientError::NotTruncatable(id.clone())),
-        }
+        let Entry { item, answer: Some(answer), .. } = &mut self.entries[at] else {
+            return Err(ClientError::NotTruncatable(id.clone()));
+        };
+        let heard = heard.min(answer.script.length());
+        (item.content, item.status) = answer.heard(heard);
+        Ok(heard)
     }
 
     /// The conversation as a language model is told of it.
-    pub(crate) fn messages(&self) -> Vec<Message> {
-        self.entries
-            .iter()
-            .filter_map(|Entry { item, .. }| {
-                let text = item.text.clone().filter(|text| !text.trim().is_empty())?;
-                let interrupted = item.role == Role::Assistant && item.status == ItemStatus::Incomplete;
-                Some(Message { interrupted, ..Message::new(item.role, text) })
-            })
-            .collect()
+    pub(crate) fn messages(&mut self, retention: Option<Retention>) -> Vec<Message> {
+        if let Some(retention) = retention {
+            self.leave_out(retention);
+        }
+        let told = self.entries.iter().filter(|entry| !entry.left_out);
+        context::messages(told.map(|Entry { item, .. }| (&item.content, item.status)))
+    }
+
+    /// What a language model is told instead of the conversation. Items that are gone are left out.
+    pub(crate) fn messages_of(&self, items: &[ContextItem]) -> Vec<Message> {
+        context::messages(items.iter().filter_map(|item| match item {
+            ContextItem::New(content) => Some((content, ItemStatus::Completed)),
+            ContextItem::Reference(id) => self.get(id).ok().map(|item| (&item.content, item.status)),
+        }))
+    }
+
+    /// The newest item always stays: it is what is to be answered.
+    fn leave_out(&mut self, Retention { most, retained }: Retention) {
+        let told = self.entries.iter().filter(|entry| !entry.left_out);
+        let mut size: u64 = told.map(|entry| context::size(&entry.item.content)).sum();
+        if size <= most {
+            return;
+        }
+        let kept = (most as f64 * f64::from(retained)) as u64;
+        let older = self.entries.len().saturating_sub(1);
+        for entry in self.entries[..older].iter_mut().filter(|entry| !entry.left_out) {
+            if size <= kept {
+                return;
+            }
+            size -= context::size(&entry.item.content);
+            entry.left_out = true;
+        }
     }
 
     fn index(&self, id: &ItemId) -> Result<usize, ClientError> {
@@ -147,23 +169,13 @@ impl History {
     }
 }
 
-impl Entry {
-    fn cut(&mut self, heard: Samples) {
-        if let Some(answer) = &self.answer {
-            let end = answer.script.heard_text(&answer.text, heard);
-            self.item.text = Some(answer.text[..end].to_owned());
-            let whole = end == answer.text.trim_end().len();
-            self.item.status = if whole { ItemStatus::Completed } else { ItemStatus::Incomplete };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn item(id: &str, role: Role, text: &str, spoken: bool) -> Item {
-        Item { id: ItemId(id.into()), role, text: Some(text.into()), spoken, status: ItemStatus::InProgress }
+        let content = Content::Message { role, text: Some(text.into()), spoken };
+        Item { id: ItemId(id.into()), content, status: ItemStatus::InProgress }
     }
 
     fn ids(history: &History) -> Vec<&str> {
@@ -182,7 +194,9 @@ mod tests {
         assert_eq!(history.insert(user("w"), &Position::Last), Err(ClientError::ItemExists(ItemId("w".into()))));
         assert!(history.insert(user("v"), &Position::After(ItemId("nobody".into()))).is_err());
         history.remove(&ItemId("x".into())).unwrap();
-        assert_eq!(history.previous(&ItemId("w".into())), Some(ItemId("z".into())));
+        assert_eq!(history.answered(user("w"), None), Some(ItemId("z".into())));
+        assert_eq!(history.answered(user("x"), None), None, "what was deleted stays deleted");
+        assert_eq!(ids(&history), ["z", "w", "y"]);
     }
 
     #[test]
@@ -194,14 +208,16 @@ mod tests {
         script.clause(0..14);
         script.sound(Samples::from_ms(1_400));
         script.clause_end();
-        history.answered(&id, "One two three.".into(), script, Some(Samples::from_ms(800)));
-        let told = |history: &History| history.messages().pop().unwrap();
-        assert_eq!((told(&history).text.as_str(), told(&history).interrupted), ("One two", true));
+        let answer = Answer { text: "One two three.".into(), script };
+        let (content, status) = answer.heard(Samples::from_ms(800));
+        history.answered(Item { id: id.clone(), content, status }, Some(answer));
+        let told = |history: &mut History| history.messages(None).pop().unwrap();
+        assert_eq!((told(&mut history).text.as_str(), told(&mut history).interrupted), ("One two", true));
 
         assert_eq!(history.truncate(&id, Samples::from_ms(400)).map(Samples::as_ms), Ok(400));
-        assert_eq!(told(&history).text, "One");
+        assert_eq!(told(&mut history).text, "One");
         assert_eq!(history.truncate(&id, Samples::from_ms(9_000)).map(Samples::as_ms), Ok(1_400));
-        assert_eq!((told(&history).text.as_str(), told(&history).interrupted), ("One two three.", false));
+        assert_eq!((told(&mut history).text.as_str(), told(&mut history).interrupted), ("One two three.", false));
     }
 
     #[test]
@@ -210,6 +226,34 @@ mod tests {
         history.insert(item("u", Role::User, "hello", true), &Position::Last).unwrap();
         let id = ItemId("u".into());
         assert_eq!(history.truncate(&id, Samples(1)), Err(ClientError::NotTruncatable(id)));
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_for_good_and_much_at_once() {
+        let mut history = History::new("a");
+        let retention = Some(Retention { most: 10, retained: 0.5 });
+        let told = |history: &mut History| {
+            let id = history.new_id();
+            history.insert(item(&id.0, Role::User, "one two", false), &Position::Last).unwrap();
+            history.messages(retention).len()
+        };
+        assert_eq!([(); 10].map(|()| told(&mut history)), [1, 2, 3, 4, 5, 2, 3, 4, 5, 2]);
+        let long = "word ".repeat(50);
+        history.insert(item("long", Role::User, &long, false), &Position::Last).unwrap();
+        assert_eq!(history.messages(retention).len(), 1, "what is to be answered stays");
+        assert_eq!(history.messages(None).len(), 1, "what was left out stays out");
+    }
+
+    #[test]
+    fn an_answer_of_its_own_is_told_what_it_asks_for() {
+        let mut history = History::new("a");
+        history.insert(item("x", Role::User, "hello", false), &Position::Last).unwrap();
+        history.insert(item("y", Role::User, "goodbye", false), &Position::Last).unwrap();
+        let reference = |id: &str| ContextItem::Reference(ItemId(id.into()));
+        let input = [reference("x"), reference("gone"), ContextItem::New(Content::written(Role::User, "Sum up."))];
+        let told: Vec<_> = history.messages_of(&input).into_iter().map(|message| message.text).collect();
+        assert_eq!(told, ["hello", "Sum up."]);
+        assert_eq!(history.messages_of(&[]), []);
     }
 
     #[test]

@@ -9,9 +9,11 @@
 
 pub mod audio;
 pub mod engine;
+pub mod grammar;
 pub mod rundown;
 
 mod chunk;
+mod context;
 mod conversation;
 mod floor;
 mod history;

@@ -64,6 +64,11 @@ impl Playout {
         self.given > Samples(0)
     }
 
+    /// Length of the sound given out.
+    pub(crate) fn given(&self) -> Samples {
+        self.given
+    }
+
     /// Length of the sound not given out yet.
     pub(crate) fn waiting(&self) -> Samples {
         Samples(self.waiting.len() as u64)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::history::History;
 use crate::timer::Timers;
-use crate::{Event, Output, SessionConfig};
+use crate::{ClientError, Event, Item, Output, Position, SessionConfig};
 
 /// What every machine of a conversation may use.
 #[derive(Debug)]
@@ -19,5 +19,13 @@ impl Shared {
     /// Tells the client.
     pub(crate) fn tell(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
+    }
+
+    /// Puts an item that is complete into the history and tells the client.
+    pub(crate) fn add(&mut self, item: Item, position: &Position) -> Result<(), ClientError> {
+        let previous = self.history.insert(item.clone(), position)?;
+        self.tell(Event::ItemAdded { item: item.clone(), previous: previous.clone() });
+        self.tell(Event::ItemDone { item, previous });
+        Ok(())
     }
 }

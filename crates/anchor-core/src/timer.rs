@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Sound(ResponseId),
     /// The moment to give out more sound, or when the last of it was heard.
     Playout(ResponseId),
+    /// The person to say something.
+    Idle,
 }
 
 impl Timer {
@@ -25,7 +27,7 @@ impl Timer {
         match self {
             Self::Transcript(_) | Self::Sound(_) => Duration::from_secs(10),
             Self::Text(_) => Duration::from_secs(20),
-            Self::Playout(_) => Duration::ZERO,
+            Self::Playout(_) | Self::Idle => Duration::ZERO,
         }
     }
 }
@@ -38,6 +40,11 @@ impl Timers {
     /// Waits for `timer` from `now` on, as long as its patience lasts.
     pub(crate) fn start(&mut self, timer: Timer, now: Instant) {
         self.0.insert(timer, now + timer.patience());
+    }
+
+    /// Waits for `timer` until `at`, if it is not waited for already.
+    pub(crate) fn set_once(&mut self, timer: Timer, at: Instant) {
+        self.0.entry(timer).or_insert(at);
     }
 
     /// Waits for `timer` until `at`.

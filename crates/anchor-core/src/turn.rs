@@ -6,7 +6,7 @@ use crate::audio::{AudioFrame, SampleTime};
 use crate::engine::{EngineError, Role, SttEvent, SttRequest};
 use crate::shared::Shared;
 use crate::timer::Timer;
-use crate::{Event, Item, ItemId, ItemStatus, Job, Output, Position, Progress, TurnId};
+use crate::{Content, Event, Item, ItemId, ItemStatus, Job, Output, Position, Progress, TurnId};
 
 /// A turn longer than this ends by itself: whoever speaks this long wants no answer, and recognisers have limits.
 pub(crate) const TURN_MAX: SampleTime = SampleTime::from_ms(120_000);
@@ -61,11 +61,38 @@ impl Turn {
         if detected {
             shared.tell(Event::SpeechStarted { item: item.clone(), at: start });
         }
-        let request = SttRequest { language: shared.config.language.clone(), prompt: None };
-        shared.out.push_back(Output::Stt(id, Job::Start(request)));
+        Self::listen(id, shared);
         let turn = Self { id, item, start, detected, state: TurnState::Open, transcript: Transcript::Pending };
         turn.feed(sound, shared);
         turn
+    }
+
+    /// A turn that the client had recorded: all of it is there and has its place in the history.
+    pub(crate) fn recorded(id: TurnId, item: ItemId, sound: AudioFrame, now: Instant, shared: &mut Shared) -> Self {
+        Self::listen(id, shared);
+        let (start, end) = (SampleTime(0), SampleTime(sound.len() as u64));
+        let state = TurnState::Committed { times: TurnTimes::typed(now), end };
+        let turn = Self { id, item, start, detected: false, state, transcript: Transcript::Pending };
+        turn.feed(sound, shared);
+        turn.finish(now, shared);
+        turn
+    }
+
+    /// What was said is not known yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.is_open() && matches!(self.transcript, Transcript::Pending)
+    }
+
+    fn listen(id: TurnId, shared: &mut Shared) {
+        let request = SttRequest { language: shared.config.language.clone(), prompt: shared.config.vocabulary.clone() };
+        shared.out.push_back(Output::Stt(id, Job::Start(request)));
+    }
+
+    fn finish(&self, now: Instant, shared: &mut Shared) {
+        if matches!(self.transcript, Transcript::Pending) {
+            shared.out.push_back(Output::Stt(self.id, Job::Finish));
+            shared.timers.start(Timer::Transcript(self.id), now);
+        }
     }
 
     /// More is being said.
@@ -90,19 +117,11 @@ impl Turn {
         if self.detected {
             shared.tell(Event::SpeechStopped { item: self.item.clone(), at: end });
         }
-        let item =
-            Item { id: self.item.clone(), role: Role::User, text: None, spoken: true, status: ItemStatus::Completed };
         let previous = shared.history.last();
         shared.tell(Event::InputCommitted { item: self.item.clone(), previous });
         // The name is new, so there is room for it; and the place is the end, which always exists.
-        if let Ok(previous) = shared.history.insert(item.clone(), &Position::Last) {
-            shared.tell(Event::ItemAdded { item: item.clone(), previous: previous.clone() });
-            shared.tell(Event::ItemDone { item, previous });
-        }
-        if matches!(self.transcript, Transcript::Pending) {
-            shared.out.push_back(Output::Stt(self.id, Job::Finish));
-            shared.timers.start(Timer::Transcript(self.id), now);
-        }
+        let _ = shared.add(unheard(self.item.clone()), &Position::Last);
+        self.finish(now, shared);
         let times = TurnTimes { voiced: voiced.min(now), committed: now, transcribed: now };
         self.state = TurnState::Committed { times, end };
     }
@@ -163,4 +182,10 @@ impl Turn {
         shared.timers.clear(Timer::Transcript(self.id));
         Some((TurnTimes { transcribed: now, ..times }, said))
     }
+}
+
+/// The item of a turn before its words are known.
+pub(crate) fn unheard(id: ItemId) -> Item {
+    let content = Content::Message { role: Role::User, text: None, spoken: true };
+    Item { id, content, status: ItemStatus::Completed }
 }

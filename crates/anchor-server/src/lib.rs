@@ -13,14 +13,24 @@ use anchor_core::rundown::OnAir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+mod accept;
+mod access;
 mod http;
 mod jobs;
 mod metrics;
+mod operator;
 mod page;
 mod realtime;
+mod refusal;
+mod rest;
 pub mod session;
 mod studio;
 pub mod transport;
+
+pub use access::{Access, Key};
+#[doc(hidden)]
+pub use realtime::fuzzing;
+pub use realtime::webrtc::CallSocket;
 
 /// One anchor: everything a server needs to hold conversations.
 pub struct App {
@@ -38,6 +48,10 @@ pub struct App {
     pub session: SessionConfig,
     /// The voices a session can choose from, the default first.
     pub voices: Vec<Voice>,
+    /// The port that takes WebRTC calls; `None` takes none.
+    pub calls: Option<CallSocket>,
+    /// Who may use it.
+    pub access: Access,
     /// How much is granted to clients.
     pub limits: Limits,
 }
@@ -47,6 +61,8 @@ pub struct App {
 pub struct Limits {
     /// Sessions at the same time; one more is refused with HTTP 503.
     pub sessions: usize,
+    /// Sessions of one caller (a key, or an address where none is needed); one more is refused with HTTP 429.
+    pub sessions_per_caller: usize,
     /// A client is pinged this often, so that a dead connection is noticed and a proxy keeps a quiet one open.
     pub ping_interval: Duration,
     /// A client from which nothing came for this long, not even the answer to a ping, is taken for gone.
@@ -61,6 +77,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 64,
+            sessions_per_caller: 64,
             ping_interval: Duration::from_secs(20),
             silence: Duration::from_secs(60),
             outbound_messages: 256,

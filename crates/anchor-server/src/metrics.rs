@@ -76,7 +76,7 @@ pub(crate) fn observe(event: &Event) {
             match outcome {
                 Outcome::TurnDetected => counter!(INTERRUPTIONS).increment(1),
                 Outcome::Failed(_) => error("response_failed"),
-                Outcome::Completed | Outcome::ClientCancelled => {}
+                Outcome::Completed | Outcome::LimitReached | Outcome::ClientCancelled => {}
             }
         }
         _ => {}
@@ -86,6 +86,7 @@ pub(crate) fn observe(event: &Event) {
 fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Completed => "completed",
+        Outcome::LimitReached => "incomplete",
         Outcome::TurnDetected => "interrupted",
         Outcome::ClientCancelled => "cancelled",
         Outcome::Failed(_) => "failed",

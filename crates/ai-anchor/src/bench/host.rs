@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anchor_core::engine::Engines;
+use anchor_server::CallSocket;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -30,7 +31,7 @@ impl Host {
             None => on_air::fixed(None)?,
         };
         let crew = Crew::of(config, &rundown)?;
-        let app = tokio::task::block_in_place(|| {
+        let mut app = tokio::task::block_in_place(|| {
             crew.preload();
             crew.app(config, rundown)
         })?;
@@ -38,6 +39,7 @@ impl Host {
         let listen = |source| Error::Listen { host: "127.0.0.1".into(), port: 0, source };
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        app.calls = Some(CallSocket::bind((address.ip(), 0).into(), None).await.map_err(listen)?);
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let shutdown = async move {

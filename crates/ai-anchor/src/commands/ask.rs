@@ -57,7 +57,7 @@ async fn answer(llm: &dyn Llm, request: LlmRequest, context: &Context) -> Result
                 text.push_str(&delta);
             }
             LlmEvent::Source(story) => stories.push(story),
-            LlmEvent::ToolCall(_) => {}
+            LlmEvent::ToolCall(_) | LlmEvent::LimitReached => {}
         }
     }
     context.out.piece("\n")?;

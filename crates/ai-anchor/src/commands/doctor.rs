@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::load_check;
-use super::setup::{HIGGS, OLLAMA, VOXTRAL, wanted_models};
+use super::setup::{ports, wanted_models};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     }
     let config = context.config([])?;
     let rundown = on_air::fixed(config.rundown_path().as_deref())?;
-    let facts = probe(&data_folder(), &[VOXTRAL, HIGGS, OLLAMA, ("anchor", config.server.port)]).await;
+    let facts = probe(&data_folder(), &ports(&config)).await;
     let given = Given {
         engines: engines(&config, &rundown),
         servers: servers(&config),

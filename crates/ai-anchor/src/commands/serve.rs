@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anchor_core::engine::{EngineState, EngineStatus, Voice};
 use anchor_core::rundown::OnAir;
-use anchor_server::App;
+use anchor_server::{App, CallSocket};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,12 +29,16 @@ pub(crate) struct Args {
     /// Port to listen on; 0 takes any that is free
     #[arg(long, value_name = "NUMBER")]
     port: Option<String>,
+    /// Address at which clients elsewhere reach this machine, for the sound of WebRTC calls
+    #[arg(long, value_name = "ADDRESS")]
+    public_ip: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let flags = [
         args.host.map(|host| Flag::new("--host", "server.host", host)),
         args.port.map(|port| Flag::new("--port", "server.port", port)),
+        args.public_ip.map(|ip| Flag::new("--public-ip", "server.public_ip", ip)),
     ];
     let mut config = context.config(flags.into_iter().flatten())?;
     let rundown = match config.rundown_path() {
@@ -43,12 +47,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     };
     let stories = on_air::count(&rundown.borrow().rundown);
     let (listener, address) = listen(&config).await?;
+    let calls = call_socket(&config, address).await?;
     let shutdown = asked_to_stop().map_err(|source| Error::System { what: "to tell when to stop", source })?;
 
     let prepared = model_servers::prepare(&mut config);
     let crew = Arc::new(Crew::of(&config, &rundown)?);
     let supervisor = model_servers::start(&config, prepared, &crew)?;
-    let app = load(&crew, config.clone(), rundown).await?;
+    let mut app = load(&crew, config.clone(), rundown).await?;
+    app.calls = calls;
     check_voice(&config, &app.voices, &crew).await?;
     let engines = crew.status().borrow().clone();
     let json = json!({
@@ -80,6 +86,19 @@ async fn listen(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
         }
         Err(source) => Err(Error::Listen { host, port, source }),
     }
+}
+
+/// The UDP port of WebRTC calls, unless they are off.
+async fn call_socket(config: &Config, address: SocketAddr) -> Result<Option<CallSocket>, Error> {
+    let server = &config.server;
+    if !server.webrtc {
+        return Ok(None);
+    }
+    let (ip, port) = (address.ip(), server.webrtc_port.unwrap_or(address.port()));
+    // Empty stands for none; anything else was checked with the settings.
+    let public_ip = server.public_ip.parse().ok();
+    let bound = CallSocket::bind(SocketAddr::new(ip, port), public_ip).await;
+    bound.map(Some).map_err(|source| Error::CallPort { ip, port, source })
 }
 
 /// Loads the engines. The voice is always loaded: the studio shows what it can do.

@@ -15,6 +15,7 @@ use crate::config::{Config, PROFILES};
 use crate::error::Error;
 use crate::machine::{Facts, probe};
 use crate::models::{self, Access, Model, Source, data_folder};
+use crate::servers;
 use crate::setup::{Cuda, Level, ModelFact, Pull, SetupPlan, Wishes, apply, plan};
 
 /// Build the environment and download the models of the studio profile
@@ -40,15 +41,10 @@ pub(crate) struct Args {
     accept_licences: bool,
 }
 
-/// Where the servers listen by default, and this program.
-pub(super) const VOXTRAL: (&str, u16) = ("voxtral", 8000);
-pub(super) const HIGGS: (&str, u16) = ("higgs", 8001);
-pub(super) const OLLAMA: (&str, u16) = ("ollama", 11434);
-
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config([])?;
     let data = data_folder();
-    let facts = probe(&data, &[VOXTRAL, HIGGS, OLLAMA, ("anchor", config.server.port)]).await;
+    let facts = probe(&data, &ports(&config)).await;
     let models = if args.no_models { Vec::new() } else { wanted_models(&needing_models(config.clone())).await };
     let wishes = Wishes { cuda: args.cuda, install_micromamba: args.install_micromamba, higgs: true, models };
     let plan = plan(&facts, &wishes);
@@ -64,9 +60,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
         return Err(Error::Usage("nothing was done. Say yes, or run ai-anchor setup --yes".into()));
     }
     let pull = ByProgram { accept: args.accept_licences };
-    apply(&plan, &data, OLLAMA.1, &pull, interrupted()?).await?;
+    let port =
+        |name| servers::ports(&config).into_iter().find(|(server, _)| *server == name).map_or(0, |(_, port)| port);
+    apply(&plan, &data, port("ollama"), &pull, interrupted()?).await?;
     let text = "Done. See that all models run together before going on air: ai-anchor doctor --load";
     Ok(context.out.result(&json!({ "done": true }), text)?)
+}
+
+/// The ports that matter here: the model servers', and this program's.
+pub(super) fn ports(config: &Config) -> Vec<(&'static str, u16)> {
+    let mut ports = servers::ports(config);
+    ports.push(("anchor", config.server.port));
+    ports
 }
 
 /// The configuration, or that of the studio where its engines need no models: there is nothing else to set up.

@@ -90,6 +90,12 @@ pub struct Server {
     pub port: u16,
     /// Conversations at the same time.
     pub max_sessions: u32,
+    /// Conversations over WebRTC are taken too.
+    pub webrtc: bool,
+    /// UDP port of their sound; `None` takes the number of `port`, 0 lets the system choose.
+    pub webrtc_port: Option<u16>,
+    /// The address at which clients elsewhere reach this machine, where it is none of its own; else empty.
+    pub public_ip: String,
 }
 
 /// Who the anchor is.
@@ -211,7 +217,14 @@ impl Config {
         let turn = TurnDetection::default();
         Self {
             profile: profile.name,
-            server: Server { host: "127.0.0.1".into(), port: 8090, max_sessions: 16 },
+            server: Server {
+                host: "127.0.0.1".into(),
+                port: 8090,
+                max_sessions: 16,
+                webrtc: true,
+                webrtc_port: None,
+                public_ip: String::new(),
+            },
             anchor: Anchor {
                 name: "Alex".into(),
                 instructions: "Answer in short spoken sentences, from the rundown alone.".into(),

@@ -1,5 +1,6 @@
 //! The table of settings, one line each.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use anchor_core::engine::{Llm, Stt, Tts, VadModel};
@@ -42,6 +43,9 @@ pub(super) static SETTINGS: &[Setting] = settings! {
     server.host, some; "Address to listen on. 127.0.0.1 is this machine alone; 0.0.0.0 is everybody who can reach it.";
     server.port; "Port to listen on. 0 takes any that is free.";
     server.max_sessions, within(1..=1000); "Conversations at the same time.";
+    server.webrtc; "Take conversations over WebRTC, beside those over WebSockets.";
+    server.webrtc_port; "UDP port of their sound, one for all. Empty takes the number of server.port; 0 takes any that is free.";
+    server.public_ip, ip; "Address at which clients reach this machine through a router or a cloud's network. Empty where they reach it directly.";
     anchor.name, some; "The anchor's name.";
     anchor.instructions; "What the anchor is told about its manner.";
     anchor.voice; "The voice, as `ai-anchor say --list` names it. Empty takes the engine's first.";
@@ -133,6 +137,21 @@ impl Typed for u16 {
     }
 }
 
+impl Typed for Option<u16> {
+    /// Nothing is an empty text: a file of settings has no other word for it.
+    fn to_value(&self) -> Value {
+        self.map_or_else(|| Value::String(String::new()), |number| number.to_value())
+    }
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        if value.as_str().is_some_and(|text| text.trim().is_empty()) {
+            Ok(None)
+        } else {
+            u16::from_value(value).map(Some)
+        }
+    }
+}
+
 impl Typed for u32 {
     fn to_value(&self) -> Value {
         Value::Integer(i64::from(*self))
@@ -170,6 +189,14 @@ fn expected(what: &str, got: &Value) -> String {
 
 fn some(text: &impl AsRef<str>) -> Result<(), String> {
     if text.as_ref().trim().is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
+}
+
+fn ip(text: &String) -> Result<(), String> {
+    if text.is_empty() || text.parse::<IpAddr>().is_ok() {
+        Ok(())
+    } else {
+        Err(format!("it must be an IP address such as 203.0.113.7, not {text:?}"))
+    }
 }
 
 fn address(text: &String) -> Result<(), String> {

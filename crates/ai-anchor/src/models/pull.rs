@@ -15,6 +15,7 @@ use super::{
     ollama,
 };
 use crate::config::Config;
+use crate::servers;
 
 /// Where models are looked for, and how long for.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// As the configuration and the variable `HF_TOKEN` say, with Ollama on this machine.
+    /// As the configuration and the variable `HF_TOKEN` say.
     pub fn of(config: &Config) -> Self {
         let offline = &config.models.offline;
         Self {
@@ -44,7 +45,7 @@ impl Access {
             mirror: config.models.mirror.clone(),
             token: std::env::var("HF_TOKEN").ok().and_then(|token| Token::new(&token)),
             from: (!offline.is_empty()).then(|| PathBuf::from(offline)),
-            ollama: ollama::ADDRESS.into(),
+            ollama: servers::ollama(config),
             patience: Patience::default(),
             free_space,
         }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use board::Notices;
-pub use need::{needed, recipes};
+pub use need::{needed, ollama, ports, recipes};
 pub use policy::Pace;
 pub use recipe::{Change, Order, Proof, Recipe, address, recipe};
 pub use status::{ServerState, ServerStatus};

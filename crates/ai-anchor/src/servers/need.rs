@@ -9,6 +9,7 @@ use reqwest::Url;
 use super::recipe::{Order, Recipe, address, recipe};
 use crate::config::Config;
 use crate::memory::{Server, Shares};
+use crate::models;
 
 /// What the table below says of one engine that needs a server.
 struct Need {
@@ -24,7 +25,7 @@ const NEEDS: [Need; 4] = [
     Need {
         engine: (EngineKind::Llm, "ollama"),
         server: Server::Ollama,
-        url: "http://127.0.0.1:11434",
+        url: models::ollama::ADDRESS,
         model: "hf.co/bartowski/huihui-ai_Mistral-Small-24B-Instruct-2501-abliterated-GGUF:Q4_K_M",
     },
     Need {
@@ -47,6 +48,43 @@ const NEEDS: [Need; 4] = [
     },
 ];
 
+impl Need {
+    /// Where its engine looks for the server.
+    fn addresses(&self, config: &Config) -> Vec<Url> {
+        let (kind, engine) = self.engine;
+        let urls: Vec<String> = match config.options(kind, engine).get("url") {
+            Some(toml::Value::Array(urls)) => urls.iter().filter_map(|url| url.as_str()).map(str::to_owned).collect(),
+            Some(url) => url.as_str().map(str::to_owned).into_iter().collect(),
+            None => vec![self.url.to_owned()],
+        };
+        urls.iter().filter_map(|url| address(url)).collect()
+    }
+}
+
+/// The ports of this machine where the model servers belong, by the servers' names: where the engines look for them, or
+/// where they listen by themselves if the engines look elsewhere.
+pub fn ports(config: &Config) -> Vec<(&'static str, u16)> {
+    let mut ports: Vec<(&'static str, u16)> = Vec::new();
+    for need in &NEEDS {
+        let name = need.server.name();
+        if ports.iter().any(|(other, _)| *other == name) {
+            continue;
+        }
+        let local = need.addresses(config).into_iter().find(is_local).or_else(|| address(need.url));
+        ports.extend(local.and_then(|url| url.port_or_known_default()).map(|port| (name, port)));
+    }
+    ports
+}
+
+/// The address of Ollama: where its engine looks for it first.
+pub fn ollama(config: &Config) -> String {
+    let url = NEEDS
+        .iter()
+        .find(|need| need.server == Server::Ollama)
+        .and_then(|need| need.addresses(config).into_iter().next());
+    url.map_or_else(|| models::ollama::ADDRESS.into(), |url| url.to_string().trim_end_matches('/').to_owned())
+}
+
 /// The servers on this machine that the engines of the configuration need, in the order in which they are started.
 /// `source` tells where the files of a model lie. A server elsewhere is its operator's to start.
 pub fn needed(config: &Config, source: impl Fn(Server, &str) -> String) -> Vec<Order> {
@@ -63,13 +101,8 @@ pub fn needed(config: &Config, source: impl Fn(Server, &str) -> String) -> Vec<O
         let options = config.options(kind, engine);
         let text = |key: &str| options.get(key).and_then(|value| value.as_str()).map(str::to_owned);
         let model = text("model").filter(|model| !model.is_empty()).unwrap_or_else(|| need.model.into());
-        let urls: Vec<&str> = match options.get("url") {
-            Some(toml::Value::Array(urls)) => urls.iter().filter_map(|url| url.as_str()).collect(),
-            Some(url) => url.as_str().into_iter().collect(),
-            None => vec![need.url],
-        };
         // Of several endpoints the first on this machine is the one to start: a second one would need a second card.
-        if let Some(url) = urls.into_iter().filter_map(address).find(is_local) {
+        if let Some(url) = need.addresses(config).into_iter().find(is_local) {
             let source = source(need.server, &model);
             orders.push(Order { server: need.server, url, model, source });
         }
@@ -163,5 +196,17 @@ mod tests {
         assert_eq!(names, ["ollama", "higgs", "voxtral"]);
         config.servers.start = false;
         assert_eq!(recipes(&config), []);
+    }
+
+    #[test]
+    fn ports_are_where_the_engines_look_on_this_machine() {
+        let mut config = studio();
+        assert_eq!(ports(&config), [("ollama", 11434), ("higgs", 8001), ("voxtral", 8000)]);
+        assert_eq!(ollama(&config), "http://127.0.0.1:11434");
+        option(&mut config, EngineKind::Llm, "ollama", "url = 'http://localhost:9'");
+        option(&mut config, EngineKind::Tts, "higgs-server", "url = 'http://speaker.example:70'");
+        option(&mut config, EngineKind::Stt, "voxtral-vllm", "url = ['http://other.example:71', 'http://[::1]:72']");
+        assert_eq!(ports(&config), [("ollama", 9), ("higgs", 8001), ("voxtral", 72)]);
+        assert_eq!(ollama(&config), "http://localhost:9");
     }
 }

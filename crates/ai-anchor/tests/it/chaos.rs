@@ -39,9 +39,6 @@ const CALM_TURNS: usize = 24;
 /// Nobody waits longer for the end of an answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// At most one turn in so many may have a word too many or too few. In a run of 1000 turns it was one in 45.
-const WRONG_MOST_IN: usize = 15;
-
 /// A wait longer than this is told stage by stage.
 const SLOW: Duration = Duration::from_millis(2_200);
 
@@ -83,8 +80,7 @@ async fn no_turn_goes_without_an_answer_whatever_breaks() {
     let wrong: Vec<String> = chaos.iter().filter_map(Turn::wrong).collect();
     report(&calm, &chaos, &faults, &wrong);
     assert_eq!(unanswered, 0, "turns without an audible answer");
-    // Where a voice breaks in the middle of a clause, the word to go on with is guessed (docs/reliability.md).
-    assert!(wrong.len() * WRONG_MOST_IN <= chaos.len(), "words were lost or said twice in {} turns", wrong.len());
+    assert_eq!(wrong, [] as [String; 0], "words were lost or said twice");
     assert_eq!(calm.iter().filter_map(Turn::wrong).collect::<Vec<_>>(), [] as [String; 0], "nothing was broken yet");
 
     // What served the turns is gone with them.
@@ -272,7 +268,10 @@ async fn turn(caller: &mut Caller, question: &Utterance) -> Result<Turn, CallErr
     caller.wait("listening", PATIENCE, |event, _| event["state"] == "listening").await?;
     let wait = caller.ear().first_audible().map(|first| first.saturating_duration_since(said.last));
     let heard = morse::words_heard(&caller.ear().sound());
-    let status = event["response"]["status"].as_str().unwrap_or_default().to_owned();
+    let mut status = event["response"]["status"].as_str().unwrap_or_default().to_owned();
+    if let Some(why) = event["response"]["status_details"]["error"]["message"].as_str() {
+        status = format!("{status}: {why}");
+    }
     Ok(Turn { begun: said.first, wait, done: Instant::now(), stages, status, written, heard })
 }
 

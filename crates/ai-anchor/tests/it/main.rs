@@ -5,6 +5,7 @@
 mod bench_server;
 mod chaos;
 mod cli;
+mod conformance;
 mod e2e;
 mod models;
 mod plan;
@@ -13,6 +14,7 @@ mod servers;
 mod setup;
 mod studio;
 mod support;
+mod webrtc;
 
 /// The protocol servers of the engines' own tests, not all of which are needed here.
 #[allow(dead_code, unreachable_pub)]

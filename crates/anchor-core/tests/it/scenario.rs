@@ -1,8 +1,13 @@
 //! Told conversations: does each come out as told?
 
-use anchor_core::audio::Samples;
+use std::time::Duration;
+
+use anchor_core::audio::{AudioFrame, Samples};
 use anchor_core::engine::Role;
-use anchor_core::{ClientCommand, ItemId, Position, ResponseParams, SessionConfig, SessionUpdate};
+use anchor_core::{
+    ClientCommand, Content, ContextItem, ItemId, Position, ResponseId, ResponseParams, Retention, SessionConfig,
+    SessionUpdate,
+};
 
 use crate::world::{Act, Engines, Fault, World};
 
@@ -19,11 +24,15 @@ fn tell_with(config: SessionConfig, engines: Engines, story: &[(u64, Act)], end_
 }
 
 fn ask(text: &str) -> Act {
-    Act::Ask(ClientCommand::CreateItem { id: None, position: Position::Last, role: Role::User, text: text.into() })
+    Act::Ask(create(None, Position::Last, Content::written(Role::User, text)))
+}
+
+fn create(id: Option<&str>, position: Position, content: Content) -> ClientCommand {
+    ClientCommand::CreateItem { id: id.map(|id| ItemId(id.into())), position, content }
 }
 
 fn respond() -> Act {
-    Act::Ask(ClientCommand::CreateResponse(ResponseParams::default()))
+    Act::Ask(ClientCommand::CreateResponse(Box::default()))
 }
 
 #[test]
@@ -112,11 +121,11 @@ fn a_typed_question_is_answered_in_text() {
 #[test]
 fn a_second_answer_at_once_is_refused_and_so_is_cancelling_nothing() {
     let story = [
-        (50, Act::Ask(ClientCommand::CancelResponse)),
+        (50, Act::Ask(ClientCommand::CancelResponse(None))),
         (100, ask("the bridge?")),
         (100, respond()),
         (300, respond()),
-        (1_000, Act::Ask(ClientCommand::CancelResponse)),
+        (1_000, Act::Ask(ClientCommand::CancelResponse(None))),
     ];
     insta::assert_snapshot!(tell(Engines::default(), &story, 2_000));
 }
@@ -137,7 +146,7 @@ fn manual_turns_end_when_the_client_says_so() {
 #[test]
 fn settings_change_while_the_conversation_goes_on() {
     let update = SessionUpdate { speak: Some(false), turn_detection: Some(None), ..SessionUpdate::default() };
-    let story = [(100, Act::Ask(ClientCommand::Update(update))), (500, QUESTION)];
+    let story = [(100, Act::Ask(ClientCommand::Update(Box::new(update)))), (500, QUESTION)];
     insta::assert_snapshot!(tell(Engines::default(), &story, 3_000));
 }
 
@@ -169,14 +178,8 @@ fn engines_that_fail_are_told_of_and_the_conversation_goes_on() {
 #[test]
 fn items_are_made_found_and_removed_by_name() {
     let id = |name: &str| ItemId(name.into());
-    let create = |name: &str, position| {
-        Act::Ask(ClientCommand::CreateItem {
-            id: Some(id(name)),
-            position,
-            role: Role::System,
-            text: "be brief".into(),
-        })
-    };
+    let create =
+        |name: &str, position| Act::Ask(create(Some(name), position, Content::written(Role::System, "be brief")));
     let story = [
         (1, create("a", Position::Last)),
         (2, create("b", Position::First)),
@@ -189,4 +192,135 @@ fn items_are_made_found_and_removed_by_name() {
         (9, Act::Ask(ClientCommand::ClearInput)),
     ];
     insta::assert_snapshot!(tell(Engines::default(), &story, 20));
+}
+
+fn beside(input: Option<Vec<ContextItem>>) -> Act {
+    let params = ResponseParams { out_of_band: true, input, speak: Some(false), ..ResponseParams::default() };
+    Act::Ask(ClientCommand::CreateResponse(Box::new(params)))
+}
+
+fn gives(call: &str, output: &str) -> Act {
+    let content = Content::CallOutput { call: call.into(), output: output.into() };
+    Act::Ask(create(None, Position::Last, content))
+}
+
+#[test]
+fn tools_are_called_when_what_was_said_before_was_given_out_and_their_results_are_told() {
+    let engines = Engines { answers: vec!["Let me look. >clock >weather", "It is noon."], ..Engines::default() };
+    let story = [
+        (500, QUESTION),
+        (5_000, gives("call_2", "rain")),
+        (5_000, gives("call_1", "noon")),
+        (5_010, gives("call_9", "nothing")),
+        (5_020, respond()),
+    ];
+    insta::assert_snapshot!(tell(engines, &story, 7_000));
+}
+
+#[test]
+fn an_answer_may_be_nothing_but_a_call() {
+    let config = SessionConfig { speak: false, ..SessionConfig::default() };
+    let engines = Engines { answers: vec![">clock", "Noon."], ..Engines::default() };
+    let story = [(100, ask("the time?")), (100, respond()), (400, gives("call_1", "noon")), (400, respond())];
+    insta::assert_snapshot!(tell_with(config, engines, &story, 1_000));
+}
+
+#[test]
+fn a_call_of_an_answer_that_was_talked_over_is_not_made() {
+    let engines = Engines { answers: vec!["Let me look at that for you. >clock", "Yes?"], ..Engines::default() };
+    let mut world = World::new(SessionConfig::default(), engines);
+    world.live(&[(500, QUESTION), (2_800, Act::Speak(900, "stop"))], 5_000);
+    assert!(!world.timeline().contains("call of clock"), "{}", world.timeline());
+}
+
+#[test]
+fn an_answer_that_meets_its_bound_is_incomplete() {
+    let config = SessionConfig { speak: false, ..SessionConfig::default() };
+    let engines = Engines { answers: vec!["The bridge is..."], ..Engines::default() };
+    insta::assert_snapshot!(tell_with(config, engines, &[(100, ask("the bridge?")), (100, respond())], 1_000));
+}
+
+#[test]
+fn answers_are_made_beside_the_conversation_and_are_not_told_of_in_it() {
+    let input = vec![
+        ContextItem::Reference(ItemId("item_0001".into())),
+        ContextItem::New(Content::written(Role::User, "What is this about?")),
+    ];
+    let engines = Engines {
+        answers: vec!["The bridge is open again.", "A bridge.", "It will rain."],
+        llm_ms: 200,
+        ..Engines::default()
+    };
+    let nobody = vec![ContextItem::Reference(ItemId("nobody".into()))];
+    let story = [
+        (100, ask("the bridge?")),
+        (100, respond()),
+        (150, beside(Some(input))),
+        (160, beside(Some(nobody))),
+        (5_000, ask("and the weather?")),
+        (5_000, respond()),
+        (5_010, beside(None)),
+        (5_050, Act::Ask(ClientCommand::CancelResponse(Some(ResponseId(4))))),
+        (5_060, Act::Ask(ClientCommand::CancelResponse(Some(ResponseId(4))))),
+    ];
+    insta::assert_snapshot!(tell(engines, &story, 8_000));
+}
+
+#[test]
+fn talking_does_not_stop_what_is_made_beside_the_conversation() {
+    let engines = Engines { llm_ms: 800, ..Engines::default() };
+    let mut world = World::new(SessionConfig::default(), engines);
+    world.live(&[(100, ask("the bridge?")), (100, beside(None)), (300, Act::Speak(900, "hello"))], 3_000);
+    assert!(world.timeline().contains("response 1 done: Completed"), "{}", world.timeline());
+}
+
+#[test]
+fn so_many_answers_are_made_beside_the_conversation_and_no_more() {
+    let mut world = World::new(SessionConfig::default(), Engines::default());
+    world.live(&vec![(100, beside(Some(Vec::new()))); 9], 200);
+    let refused = "error: 8 responses beside the conversation are in progress";
+    assert_eq!(world.timeline().matches(refused).count(), 1, "{}", world.timeline());
+}
+
+#[test]
+fn recordings_are_transcribed_before_they_are_answered() {
+    let recording = |id: &str| {
+        let sound = AudioFrame::new(vec![0.1; 16_000]);
+        Act::Ask(ClientCommand::CreateSpokenItem { id: Some(ItemId(id.into())), position: Position::Last, sound })
+    };
+    let config = SessionConfig { speak: false, turn_detection: None, ..SessionConfig::default() };
+    let engines = Engines { stt_ms: 200, ..Engines::default() };
+    // Each recording is understood as what the person is told to say right before it.
+    let story = [
+        (100, Act::Speak(0, "what about the bridge")),
+        (100, recording("one")),
+        (310, Act::Speak(0, "and the weather")),
+        (310, recording("two")),
+        (320, respond()),
+        (330, beside(Some(vec![ContextItem::Reference(ItemId("two".into()))]))),
+        (340, beside(Some(Vec::new()))),
+    ];
+    insta::assert_snapshot!(tell_with(config, engines, &story, 1_000));
+}
+
+#[test]
+fn a_silence_is_broken_once_it_lasts_as_long_as_the_session_waits() {
+    let mut config = SessionConfig::default();
+    config.turn_detection.as_mut().unwrap().idle_timeout = Some(Duration::from_secs(6));
+    let engines = Engines { answers: vec!["It is open.", "Are you there?"], ..Engines::default() };
+    insta::assert_snapshot!(tell_with(config, engines, &[(8_000, QUESTION)], 20_000));
+}
+
+#[test]
+fn what_is_too_much_for_the_model_is_left_out() {
+    let retention = Some(Retention { most: 12, retained: 0.5 });
+    let config = SessionConfig { speak: false, retention, ..SessionConfig::default() };
+    let engines = Engines { answers: vec!["It is open."], ..Engines::default() };
+    let story: Vec<_> =
+        (0..4).flat_map(|n| [(n * 500 + 100, ask("what about the bridge?")), (n * 500 + 100, respond())]).collect();
+    let mut world = World::new(config, engines);
+    world.live(&story, 2_400);
+    let told: Vec<usize> =
+        world.log.iter().filter(|line| line.contains("llm is told")).map(|l| l.matches('|').count() + 1).collect();
+    assert_eq!(told, [1, 3, 1, 3], "{}", world.timeline());
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anchor_core::audio::{AudioFrame, INPUT_RATE, SampleTime, Samples};
-use anchor_core::engine::{EngineError, LlmEvent, SttEvent, TtsEvent, WordTime};
+use anchor_core::engine::{EngineError, LlmEvent, LlmRequest, SttEvent, ToolCall, TtsEvent, WordTime};
 use anchor_core::{
-    ClientCommand, Conversation, Event, Input, Job, Output, Progress, ResponseId, SessionConfig, TurnId,
+    ClientCommand, Content, Conversation, Event, Input, Item, Job, Output, Progress, ResponseId, SessionConfig, TurnId,
 };
 
 /// Sound arrives in frames of this length.
@@ -33,7 +33,8 @@ pub(crate) struct Engines {
     pub(crate) stt_ms: u64,
     pub(crate) llm_ms: u64,
     pub(crate) tts_ms: u64,
-    /// What the language model answers, one after the other; then the last again.
+    /// What the language model answers, one after the other; then the last again. What stands behind a `>` in it is the
+    /// name of a tool it calls, and an answer ends before it is complete where it ends in `...`.
     pub(crate) answers: Vec<&'static str>,
     /// The voice knows when its words end.
     pub(crate) words: bool,
@@ -75,6 +76,7 @@ pub(crate) struct World {
     llm: BTreeMap<ResponseId, bool>,
     tts: BTreeMap<ResponseId, bool>,
     answered: usize,
+    called: usize,
     clause: BTreeMap<ResponseId, u64>,
     played: BTreeMap<ResponseId, Samples>,
     newest: ResponseId,
@@ -103,6 +105,7 @@ impl World {
             llm: BTreeMap::new(),
             tts: BTreeMap::new(),
             answered: 0,
+            called: 0,
             clause: BTreeMap::new(),
             played: BTreeMap::new(),
             newest: ResponseId(0),
@@ -204,18 +207,13 @@ impl World {
         }
     }
 
-    fn llm_job(&mut self, id: ResponseId, job: Job<anchor_core::engine::LlmRequest, ()>) {
+    fn llm_job(&mut self, id: ResponseId, job: Job<LlmRequest, ()>) {
         let delay = self.engines.llm_ms;
         match job {
             Job::Start(request) => {
                 self.newest = id;
                 assert!(self.llm.insert(id, true).is_none(), "a job started twice");
-                let told: Vec<String> = request
-                    .messages
-                    .iter()
-                    .map(|m| format!("{:?}: {}{}", m.role, m.text, if m.interrupted { " [cut]" } else { "" }))
-                    .collect();
-                self.note(format!("llm is told: {}", told.join(" | ")));
+                self.note(format!("llm is told: {}", told(&request)));
                 let answer = self.engines.answers[self.answered.min(self.engines.answers.len() - 1)];
                 self.answered += 1;
                 match self.engines.fault {
@@ -225,15 +223,26 @@ impl World {
                     }
                     _ => {}
                 }
+                let mut at = delay;
                 for (n, word) in answer.split_inclusive(' ').enumerate() {
-                    let at = delay + n as u64 * 20;
                     if n == 12 && self.engines.fault == Some(Fault::LlmFailsMidway) {
                         return self.later(at, Input::Llm(id, Progress::Failed(broken("llm"))));
                     }
-                    self.later(at, Input::Llm(id, Progress::Event(LlmEvent::Delta(word.into()))));
+                    let event = match word.trim().strip_prefix('>') {
+                        Some(name) => {
+                            self.called += 1;
+                            let (id, name, arguments) = (format!("call_{}", self.called), name.into(), "{}".into());
+                            LlmEvent::ToolCall(ToolCall { id, name, arguments, result: None })
+                        }
+                        None => LlmEvent::Delta(word.into()),
+                    };
+                    self.later(at, Input::Llm(id, Progress::Event(event)));
+                    at += 20;
                 }
-                let words = answer.split_inclusive(' ').count() as u64;
-                self.later(delay + words * 20, Input::Llm(id, Progress::Finished));
+                if answer.ends_with("...") {
+                    self.later(at, Input::Llm(id, Progress::Event(LlmEvent::LimitReached)));
+                }
+                self.later(at, Input::Llm(id, Progress::Finished));
             }
             Job::Cancel => assert!(self.llm.insert(id, false).is_some_and(|ran| ran), "an ended job was cancelled"),
             Job::Feed(()) | Job::Finish => unreachable!("a language model is fed nothing"),
@@ -306,17 +315,26 @@ impl World {
     fn see(&mut self, event: Event) {
         let line = match &event {
             Event::AnswerText { .. } => None,
-            Event::AnswerStarted { item, .. } => Some(format!("answer started: {}", item.id)),
-            Event::AnswerDone { item, .. } => {
-                Some(format!("answer done: {} {:?} {:?}", item.id, item.status, item.text.as_deref().unwrap_or("")))
+            Event::OutputAdded { index, item, previous, .. } => {
+                Some(format!("output {index} added: {}", place(item, previous.as_ref())))
             }
-            Event::ResponseDone { response, outcome, .. } => {
+            Event::OutputDone { index, item, .. } => {
+                Some(format!("output {index} done: {} {:?} {}", item.id, item.status, shown(&item.content)))
+            }
+            Event::ResponseCreated { response, out_of_band } => {
+                Some(format!("response {}{}", response.0, if *out_of_band { " beside the conversation" } else { "" }))
+            }
+            Event::ResponseDone { response, outcome, usage, .. } => {
                 let played = self.played.get(response).map_or(0, |samples| samples.as_ms());
+                assert_eq!(usage.sound.as_ms(), played, "the count of the sound is wrong");
                 Some(format!("response {} done: {outcome:?}, {played} ms given out", response.0))
             }
-            Event::ItemAdded { item, previous } => {
-                let previous = previous.as_ref().map_or("nothing".into(), ToString::to_string);
-                Some(format!("item added: {} {:?} behind {previous}", item.id, item.role))
+            Event::ItemAdded { item, previous } => Some(format!("item added: {}", place(item, previous.as_ref()))),
+            Event::ItemRetrieved(item) => {
+                Some(format!("item retrieved: {} {:?} {}", item.id, item.status, shown(&item.content)))
+            }
+            Event::IdleTimeout { item, start, end } => {
+                Some(format!("nobody spoke: {item} from {} to {} ms", start.as_ms(), end.as_ms()))
             }
             Event::ItemDone { .. } => None,
             Event::TurnMeasured { latency, .. } => Some(format!(
@@ -368,4 +386,33 @@ impl World {
 
 fn broken(engine: &'static str) -> EngineError {
     EngineError::Failed { engine, reason: "it broke".into() }
+}
+
+/// What the language model is told, in one line.
+fn told(request: &LlmRequest) -> String {
+    let messages = request.messages.iter().map(|message| {
+        let call =
+            |call: &ToolCall| format!(" >{} gave {}", call.name, call.result.as_deref().unwrap_or("nothing yet"));
+        let calls: String = message.calls.iter().map(call).collect();
+        format!("{:?}: {}{}{calls}", message.role, message.text, if message.interrupted { " [cut]" } else { "" })
+    });
+    messages.collect::<Vec<_>>().join(" | ")
+}
+
+fn place(item: &Item, previous: Option<&anchor_core::ItemId>) -> String {
+    let previous = previous.map_or("nothing".into(), ToString::to_string);
+    let kind = match &item.content {
+        Content::Message { role, .. } => format!("{role:?}"),
+        Content::Call { name, .. } => format!("call of {name}"),
+        Content::CallOutput { call, .. } => format!("output of {call}"),
+    };
+    format!("{} {kind} behind {previous}", item.id)
+}
+
+fn shown(content: &Content) -> String {
+    match content {
+        Content::Message { text, .. } => format!("{:?}", text.as_deref().unwrap_or_default()),
+        Content::Call { call, name, arguments } => format!("{name} {arguments} as {call}"),
+        Content::CallOutput { call, output } => format!("{output:?} for {call}"),
+    }
 }

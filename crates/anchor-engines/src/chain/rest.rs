@@ -1,7 +1,7 @@
 //! What is left of a clause when a voice that tells its words' times breaks off within it: how far the words were heard,
 //! where the sound is cut, and from which word on the next voice speaks.
 
-use anchor_core::audio::{OUTPUT_RATE, Samples};
+use anchor_core::audio::{OUTPUT_RATE, Samples, level_dbfs};
 use anchor_core::engine::WordTime;
 
 /// A word that ends this little behind the sound was heard: its last sound fades anyway.
@@ -9,6 +9,12 @@ const TOLERANCE: Samples = Samples::from_ms(30);
 
 /// How long a piece of sound has to be quiet to be taken for a pause.
 const WINDOW: usize = OUTPUT_RATE as usize / 100;
+
+/// Quieter than this, in dBFS, is silence.
+const SILENCE: f32 = -60.0;
+
+/// A place at the edge of what is near has to be so many dB better than one in the middle.
+const DISTANCE: f32 = 6.0;
 
 /// The end of a cut sound is faded out over this length, in samples, so that it does not click.
 pub(super) const FADE: usize = OUTPUT_RATE as usize * 6 / 1000;
@@ -33,6 +39,20 @@ pub(super) fn break_off(words: &[WordTime], given: Samples, held: &[f32]) -> Bre
         _ => Samples(given.0 + quietest(held) as u64),
     };
     BreakOff { text_end, cut }
+}
+
+/// The place in `new`, at most `near` from `place`, where it is as loud as `old` is at `cut`: a pause goes on as a pause, and
+/// a sound as a sound. The nearest of several.
+pub(super) fn as_loud(old: &[f32], cut: usize, new: &[f32], place: usize, near: usize) -> usize {
+    let level = |sound: &[f32], at: usize| {
+        let piece = &sound[at.saturating_sub(WINDOW / 2).min(sound.len())..(at + WINDOW / 2).min(sound.len())];
+        level_dbfs(piece).max(SILENCE)
+    };
+    let wanted = level(old, cut);
+    let unlike = |at: usize| (level(new, at) - wanted).abs() + at.abs_diff(place) as f32 / near as f32 * DISTANCE;
+    let places = (0..=2 * near).step_by(WINDOW / 4).filter_map(|at| (place + at).checked_sub(near));
+    let within = std::iter::once(place).chain(places).filter(|at| *at <= new.len());
+    within.min_by(|a, b| unlike(*a).total_cmp(&unlike(*b))).unwrap_or(place)
 }
 
 /// The words of `text` laid out along a sound of this length.
@@ -138,6 +158,16 @@ mod tests {
         let laid_out = lay_out("Cars cross again, they say.", Samples::from_ms(1800));
         assert_eq!(laid_out.iter().map(|word| word.text_end).collect::<Vec<_>>(), [4, 10, 17, 22, 27]);
         assert_eq!(laid_out[4].end, Samples::from_ms(1800));
+    }
+
+    #[test]
+    fn a_pause_goes_on_as_a_pause_and_a_sound_as_a_sound() {
+        let old = [tone(100), vec![0.0; 2_400], tone(100)].concat();
+        let near = 960;
+        assert_eq!(as_loud(&old, 1_200, &old, 1_200, near), 1_200, "a sound is not left for a pause");
+        let silent = as_loud(&old, 3_600, &old, 2_000, near);
+        assert!((2_500..2_960).contains(&silent), "{silent}");
+        assert_eq!(as_loud(&old, 0, &[], 0, near), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anchor_core::engine::{EngineError, LlmRequest, ToolCall};
+use anchor_core::engine::{EngineError, LlmRequest, Tool, ToolCall, ToolChoice};
 use serde_json::{Value, json};
 
 use crate::http::Fault;
@@ -12,9 +12,49 @@ use crate::http::Fault;
 /// away meets it.
 pub(super) const ARGUMENTS_MAX: usize = 64 * 1024;
 
-/// The tools of a request as both APIs describe them.
+/// The tools that the request's choice leaves: none where none may be called, one where that one must be.
+///
+/// So a choice is honoured even where a server has no words for it. llama.cpp's server, for one, takes no name
+/// (`common/chat.cpp`, `common_chat_tool_choice_parse_oaicompat`), and Ollama's own API takes no choice at all.
+pub(super) fn allowed(request: &LlmRequest) -> impl Iterator<Item = &Tool> {
+    request.tools.iter().filter(|tool| match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::Required => true,
+        ToolChoice::None => false,
+        ToolChoice::Function(name) => tool.name == *name,
+    })
+}
+
+/// The names of [`allowed`] tools.
+pub(super) fn names(request: &LlmRequest) -> Vec<String> {
+    allowed(request).map(|tool| tool.name.clone()).collect()
+}
+
+/// One of the [`allowed`] tools has to be called.
+pub(super) fn must_call(request: &LlmRequest) -> bool {
+    let demanded = matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Function(_));
+    demanded && allowed(request).next().is_some()
+}
+
+/// Puts tools and choice into the body of a request to a server with OpenAI's chat API ("Create chat completion",
+/// `tools` and `tool_choice`, where `auto` is the default).
+pub(super) fn put(body: &mut Value, tools: Vec<Value>, request: &LlmRequest) {
+    if !tools.is_empty() {
+        body["tools"] = tools.into();
+        if must_call(request) {
+            body["tool_choice"] = "required".into();
+        }
+    }
+}
+
+/// The [`allowed`] tools as both APIs describe them. Fails where the one that must be called is not among them.
 pub(super) fn offered(engine: &'static str, request: &LlmRequest) -> Result<Vec<Value>, EngineError> {
-    let described = |tool: &anchor_core::engine::Tool| {
+    if let ToolChoice::Function(name) = &request.tool_choice
+        && allowed(request).next().is_none()
+    {
+        let reason = format!("it is to call the tool `{name}`, which the request does not offer");
+        return Err(EngineError::Unsupported { engine, reason });
+    }
+    let described = |tool: &Tool| {
         let parameters = match tool.parameters.trim() {
             "" => json!({ "type": "object", "properties": {} }),
             text => serde_json::from_str(text).map_err(|error| EngineError::Failed {
@@ -25,7 +65,7 @@ pub(super) fn offered(engine: &'static str, request: &LlmRequest) -> Result<Vec<
         let function = json!({ "name": tool.name, "description": tool.description, "parameters": parameters });
         Ok(json!({ "type": "function", "function": function }))
     };
-    request.tools.iter().map(described).collect()
+    allowed(request).map(described).collect()
 }
 
 /// A call of a model as it is handed out: with arguments that are a JSON object, and with an identity. `None` where the
@@ -48,7 +88,7 @@ pub(super) fn call(offered: &[String], id: &str, name: &str, arguments: &str) ->
 
 /// An identity for a call: nine letters and digits, because Mistral's models take no other (mistral-common,
 /// `protocol/instruct/validator.py`).
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let first = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64);
@@ -65,8 +105,6 @@ fn new_id() -> String {
 
 #[cfg(test)]
 mod tests {
-    use anchor_core::engine::Tool;
-
     use super::*;
 
     #[test]
@@ -94,5 +132,21 @@ mod tests {
         let offer = |text| offered("test", &LlmRequest { tools: vec![tool(text)], ..LlmRequest::default() });
         assert_eq!(offer("").unwrap()[0]["function"]["parameters"]["type"], "object");
         insta::assert_snapshot!(offer("{").unwrap_err(), @"test failed: the parameters of the tool `clock` are no JSON Schema: EOF while parsing an object at line 1 column 1");
+    }
+
+    #[test]
+    fn a_choice_leaves_the_tools_that_may_be_called() {
+        let tool = |name: &str| Tool { name: name.into(), description: String::new(), parameters: String::new() };
+        let chosen = |tool_choice| {
+            let request = LlmRequest { tools: vec![tool("clock"), tool("dice")], tool_choice, ..LlmRequest::default() };
+            let mut body = json!({});
+            put(&mut body, offered("test", &request)?, &request);
+            Ok::<_, EngineError>((names(&request).join(" "), body["tool_choice"].as_str().unwrap_or("-").to_owned()))
+        };
+        assert_eq!(chosen(ToolChoice::Auto).unwrap(), ("clock dice".into(), "-".into()));
+        assert_eq!(chosen(ToolChoice::None).unwrap(), (String::new(), "-".into()));
+        assert_eq!(chosen(ToolChoice::Required).unwrap(), ("clock dice".into(), "required".into()));
+        assert_eq!(chosen(ToolChoice::Function("dice".into())).unwrap(), ("dice".into(), "required".into()));
+        insta::assert_snapshot!(chosen(ToolChoice::Function("rocket".into())).unwrap_err(), @"test cannot do that: it is to call the tool `rocket`, which the request does not offer");
     }
 }

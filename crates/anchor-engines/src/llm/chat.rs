@@ -58,6 +58,8 @@ pub(super) struct Answer {
     wordless: bool,
     /// The server said why it stopped.
     stopped: bool,
+    /// It was because the answer met its bound.
+    limited: bool,
     done: bool,
 }
 
@@ -73,11 +75,12 @@ impl Answer {
     pub(super) fn new(prompt: &Prompt, request: &LlmRequest) -> Self {
         Self {
             spoken: Spoken::new(prompt, &request.so_far),
-            offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
+            offered: calls::names(request),
             calls: BTreeMap::new(),
             body: Body::default(),
             wordless: request.so_far.is_empty(),
             stopped: false,
+            limited: false,
             done: false,
         }
     }
@@ -92,8 +95,13 @@ impl Answer {
         }
         let choice = &event["choices"][0];
         self.take(&choice["delta"], events)?;
-        self.stopped |= choice["finish_reason"].is_string();
+        self.stop(choice);
         Ok(())
+    }
+
+    fn stop(&mut self, choice: &Value) {
+        self.stopped |= choice["finish_reason"].is_string();
+        self.limited |= choice["finish_reason"] == "length";
     }
 
     /// Takes in a piece of the message, or all of it.
@@ -129,9 +137,17 @@ impl Answer {
         self.done = true;
         events.extend(self.spoken.finish().map(LlmEvent::Delta));
         for call in std::mem::take(&mut self.calls).into_values() {
-            events.extend(calls::call(&self.offered, &call.id, &call.name, &call.arguments)?.map(LlmEvent::ToolCall));
+            match calls::call(&self.offered, &call.id, &call.name, &call.arguments) {
+                // The bound was met in the middle of it.
+                Err(_) if self.limited => {}
+                made => events.extend(made?.map(LlmEvent::ToolCall)),
+            }
         }
-        if self.wordless && events.is_empty() { Err(wordless()) } else { Ok(()) }
+        if self.wordless && events.is_empty() {
+            return Err(wordless());
+        }
+        events.extend(self.limited.then_some(LlmEvent::LimitReached));
+        Ok(())
     }
 }
 
@@ -151,7 +167,9 @@ impl Decode for Answer {
     fn finish(&mut self, events: &mut Vec<LlmEvent>) -> Result<(), Fault> {
         match self.body.finish()? {
             Rest::Whole(answer) => {
-                self.take(&answer["choices"][0]["message"], events)?;
+                let choice = &answer["choices"][0];
+                self.take(&choice["message"], events)?;
+                self.stop(choice);
                 self.end(events)
             }
             Rest::Events(last) => {
@@ -247,6 +265,18 @@ mod tests {
         let call =
             ToolCall { id: "a1".into(), name: "clock".into(), arguments: "{\"zone\":\"UTC\"}".into(), result: None };
         assert_eq!(events, [LlmEvent::ToolCall(call)]);
+    }
+
+    #[test]
+    fn an_answer_that_met_its_bound_says_so_and_makes_no_half_calls() {
+        let call = r#"{"tool_calls":[{"index":0,"id":"a1","function":{"name":"clock","arguments":"{\"zone"}}]}"#;
+        let stream = [chunk("{\"content\":\"Good\"}", "null"), chunk(call, "\"length\"")].concat();
+        let (events, outcome) = read("text/event-stream", &[&stream]);
+        assert!(outcome.is_ok());
+        assert_eq!(events, [LlmEvent::Delta("Good".into()), LlmEvent::LimitReached]);
+        let body = r#"{"choices":[{"message":{"content":"Good"},"finish_reason":"length"}]}"#;
+        let (events, _) = read("application/json", &[body]);
+        assert_eq!(events, [LlmEvent::Delta("Good".into()), LlmEvent::LimitReached]);
     }
 
     #[test]

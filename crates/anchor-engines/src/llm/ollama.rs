@@ -37,6 +37,9 @@ const DEFAULTS: Defaults = Defaults { url: "http://127.0.0.1:11434", first_ms: 4
 /// How long Ollama may take to load a model: its own limit (`OLLAMA_LOAD_TIMEOUT`).
 const LOAD_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// Asks for a call of a tool: Ollama's own API has no choice of tools (`docs/api.md`, "Generate a chat completion").
+const MUST_CALL: &str = "[Do not answer in words. Call one of the tools.]";
+
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
@@ -129,7 +132,7 @@ impl Llm for Ollama {
             let decoder = || Answer {
                 model: options.model.clone(),
                 spoken: Spoken::new(&prompt, &request.so_far),
-                offered: request.tools.iter().map(|tool| tool.name.clone()).collect(),
+                offered: calls::names(&request),
                 lines: Lines::default(),
                 wordless: request.so_far.is_empty(),
                 done: false,
@@ -158,6 +161,9 @@ impl Options {
         if !tools.is_empty() {
             body["tools"] = tools.into();
         }
+        if calls::must_call(request) {
+            ask_for_a_call(&mut body["messages"]);
+        }
         Ok(body)
     }
 
@@ -176,6 +182,14 @@ impl Options {
             sampling.insert("stop".into(), self.stop.clone().into());
         }
         sampling
+    }
+}
+
+/// Asks for a call in words, behind the last message of the user.
+fn ask_for_a_call(messages: &mut Value) {
+    let mut messages = messages.as_array_mut().into_iter().flatten().rev();
+    if let Some(last) = messages.find(|message| message["role"] == "user") {
+        last["content"] = format!("{}\n{MUST_CALL}", last["content"].as_str().unwrap_or_default()).into();
     }
 }
 
@@ -241,6 +255,10 @@ impl Answer {
         if line["done"] == true {
             self.done = true;
             events.extend(self.spoken.finish().map(LlmEvent::Delta));
+            self.wordless &= events.is_empty();
+            // Whoever has said nothing at all has not met a bound, but failed.
+            let limited = line["done_reason"] == "length" && !self.wordless;
+            events.extend(limited.then_some(LlmEvent::LimitReached));
         }
         Ok(())
     }

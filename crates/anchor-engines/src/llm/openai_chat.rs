@@ -118,10 +118,10 @@ impl Llm for OpenAiChat {
             Ok(tools) => tools,
             Err(error) => return failed_stream(error),
         };
-        let body = self.options.body(&prompt, tools, answer);
+        let mut body = self.options.body(&prompt, answer);
+        calls::put(&mut body, tools, &request);
         let (remote, model) = (self.remote.clone(), self.model.clone());
         generate::stream(|mut out| async move {
-            let mut body = body;
             body["model"] = model_of(&remote, &model).await?.into();
             let decoder = || Answer::new(&prompt, &request);
             remote.exchange(|target| target.post("/v1/chat/completions").json(&body), decoder, &mut out).await
@@ -138,17 +138,14 @@ impl Llm for OpenAiChat {
 }
 
 impl Options {
-    /// The body of a request, but for the model.
-    fn body(&self, prompt: &Prompt, tools: Vec<Value>, answer: u32) -> Value {
+    /// The body of a request, but for the model and the tools.
+    fn body(&self, prompt: &Prompt, answer: u32) -> Value {
         let mut body = json!({ "messages": chat::messages(prompt), "stream": true });
         body[self.max_tokens_name.as_str()] = answer.into();
         for (name, value) in [("temperature", self.temperature), ("top_p", self.top_p)] {
             if let Some(value) = value {
                 body[name] = value.into();
             }
-        }
-        if !tools.is_empty() {
-            body["tools"] = tools.into();
         }
         if prompt.prefilled {
             // vLLM's words for it; llama.cpp's server continues a last message of the assistant by itself

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use anchor_core::audio::INPUT_RATE;
-use anchor_core::engine::{EngineError, EventStream, Later, Llm, LlmEvent, LlmRequest};
+use anchor_core::engine::{EngineError, EventStream, Later, Llm, LlmEvent, LlmRequest, ToolChoice};
 use anchor_core::rundown::OnAir;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use super::briefing::briefed;
 use super::chat::{self, Answer};
-use super::failed_stream;
 use super::prompt::{Continues, Prompt, Room};
+use super::{calls, failed_stream};
 use crate::http::{self, Defaults, Remote};
 use crate::{Entry, LoadContext, Needs, generate, wav};
 
@@ -52,6 +52,9 @@ struct Options {
     /// The model's page suggests 0.2 and 0.95 for conversations.
     temperature: f64,
     top_p: f64,
+    /// The model may call tools as it sees fit. vLLM refuses that unless it was started with `--enable-auto-tool-choice`
+    /// and `--tool-call-parser mistral` (its `docs/features/tool_calling.md`); calls that must be made it always takes.
+    auto_tools: bool,
     /// The model is told the rundown on air.
     rundown: bool,
 }
@@ -64,6 +67,7 @@ impl Default for Options {
             max_tokens: 512,
             temperature: 0.2,
             top_p: 0.95,
+            auto_tools: false,
             rundown: true,
         }
     }
@@ -84,7 +88,14 @@ impl Llm for VoxtralChat {
     /// Has to be polled within a tokio runtime.
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
         let options = &self.options;
-        let request = if options.rundown { briefed(request, &self.rundown) } else { request };
+        let mut request = if options.rundown { briefed(request, &self.rundown) } else { request };
+        if !options.auto_tools && request.tool_choice == ToolChoice::Auto {
+            request.tools.clear();
+        }
+        let tools = match calls::offered(NAME, &request) {
+            Ok(tools) => tools,
+            Err(error) => return failed_stream(error),
+        };
         let sound = request.sound.as_ref().map(|sound| sound.len()).unwrap_or_default();
         let room = Room {
             context: options.context,
@@ -105,7 +116,7 @@ impl Llm for VoxtralChat {
         if let Some(sound) = &request.sound {
             add_sound(&mut messages, sound);
         }
-        let body = json!({
+        let mut body = json!({
             "model": options.model,
             "messages": messages,
             "stream": true,
@@ -113,6 +124,7 @@ impl Llm for VoxtralChat {
             "temperature": options.temperature,
             "top_p": options.top_p,
         });
+        calls::put(&mut body, tools, &request);
         let remote = self.remote.clone();
         generate::stream(|mut out| async move {
             let decoder = || Answer::new(&prompt, &request);

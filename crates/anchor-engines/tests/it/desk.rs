@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anchor_core::engine::{Llm, LlmEvent, LlmRequest, Message, Role};
+use anchor_core::engine::{EngineError, Llm, LlmEvent, LlmRequest, Message, Role, Tool, ToolCall, ToolChoice};
 use anchor_core::rundown::{OnAir, Rundown, Story};
 use anchor_engines::llm::desk::Desk;
 use futures::{StreamExt, executor};
@@ -42,6 +42,7 @@ fn generate(desk: &Desk, request: LlmRequest) -> Said {
             }
             LlmEvent::Source(story) => said.stories.push(story),
             LlmEvent::ToolCall(call) => panic!("no tool was offered: {call:?}"),
+            LlmEvent::LimitReached => {}
         }
     }
     said
@@ -371,4 +372,228 @@ fn carries_on_an_answer_wherever_another_broke_off() {
             assert_eq!(joined.split_whitespace().collect::<Vec<_>>(), words, "behind {so_far:?}");
         }
     }
+}
+
+fn tool(name: &str, description: &str, parameters: &str) -> Tool {
+    Tool { name: name.into(), description: description.into(), parameters: parameters.into() }
+}
+
+fn tools() -> Vec<Tool> {
+    vec![
+        tool(
+            "get_weather",
+            "Get the current weather for a city.",
+            r#"{"type":"object","properties":{"city":{"type":"string"},"unit":{"type":"string","enum":["celsius","fahrenheit"]}},
+                "required":["city"]}"#,
+        ),
+        tool(
+            "setLight",
+            "Switches a lamp of the studio on or off, or dims it.",
+            r#"{"type":"object","properties":{"room":{"enum":["control room","kitchen","stage"]},"on":{"type":"boolean"},
+                "brightness":{"type":"integer","minimum":0,"maximum":100}},"required":["room"]}"#,
+        ),
+        tool(
+            "book_table",
+            "Book a table at a restaurant.",
+            r#"{"type":"object","properties":{"guests":{"type":"integer","minimum":1,"maximum":12},"name":{"type":"string"}},
+                "required":["guests","name"]}"#,
+        ),
+        tool("set_reminder", "", r#"{"properties":{"what":{"type":"string"}},"required":["what"]}"#),
+        tool("roll_dice", "Roll a die and tell the number.", ""),
+    ]
+}
+
+/// What the desk does when it is offered tools: the call, or what it says.
+fn deed(desk: &Desk, request: LlmRequest) -> String {
+    let event = |event: Result<LlmEvent, EngineError>| match event {
+        Ok(LlmEvent::ToolCall(call)) => {
+            assert!(call.id.len() == 9 && call.result.is_none());
+            format!("-> {} {}", call.name, call.arguments)
+        }
+        Ok(LlmEvent::Delta(text)) => text,
+        Ok(LlmEvent::Source(story)) => format!("[{story}] "),
+        Ok(LlmEvent::LimitReached) => "--".into(),
+        Err(error) => error.to_string(),
+    };
+    executor::block_on(desk.generate(request).map(event).collect::<String>())
+}
+
+fn offered(lines: &[&str], tool_choice: ToolChoice) -> LlmRequest {
+    let mut messages = Vec::new();
+    for line in lines {
+        messages.extend([Message::new(Role::Assistant, "Yes?"), user(line)]);
+    }
+    LlmRequest { messages, tools: tools(), tool_choice, ..LlmRequest::default() }
+}
+
+#[test]
+fn calls_the_tool_that_is_meant_and_fills_it_from_the_line() {
+    let desk = desk();
+    let lines = [
+        "what's the weather in Paris",
+        "is it cold in san francisco today",
+        "tell me the weather in celsius for New York please",
+        "what is the weather like",
+        "turn on the light in the kitchen",
+        "switch the stage light off please",
+        "dim the light in the control room to twenty five",
+        "set the light in the kitchen to 400",
+        "turn the light on",
+        "book a table for four under the name Anna Berg",
+        "book me a table for 2",
+        "book a table for thirty",
+        "remind me to buy milk",
+        "roll the dice",
+        "roll a die please",
+        // The stories stay within reach.
+        "what happened with the harbour bridge",
+        "tell me about the lantern festival",
+        "headlines",
+        "thank you",
+        "stop",
+    ];
+    let deeds: Vec<_> =
+        lines.iter().map(|line| format!("{line}\n  {}", deed(&desk, offered(&[line], ToolChoice::Auto)))).collect();
+    insta::assert_snapshot!(deeds.join("\n"), @r#"
+    what's the weather in Paris
+      -> get_weather {"city":"Paris"}
+    is it cold in san francisco today
+      -> get_weather {"city":"san francisco"}
+    tell me the weather in celsius for New York please
+      -> get_weather {"city":"New York","unit":"celsius"}
+    what is the weather like
+      Tell me the city, please.
+    turn on the light in the kitchen
+      -> setLight {"on":true,"room":"kitchen"}
+    switch the stage light off please
+      -> setLight {"on":false,"room":"stage"}
+    dim the light in the control room to twenty five
+      -> setLight {"brightness":25,"room":"control room"}
+    set the light in the kitchen to 400
+      -> setLight {"room":"kitchen"}
+    turn the light on
+      Tell me the room: control room, kitchen or stage, please.
+    book a table for four under the name Anna Berg
+      -> book_table {"guests":4,"name":"Anna Berg"}
+    book me a table for 2
+      Tell me the name, please.
+    book a table for thirty
+      Tell me the guests, please.
+    remind me to buy milk
+      -> set_reminder {"what":"buy milk"}
+    roll the dice
+      -> roll_dice {}
+    roll a die please
+      -> roll_dice {}
+    what happened with the harbour bridge
+      [harbour-bridge] The harbour bridge in Selmouth is open again. The first cars crossed at six o'clock this morning, four weeks earlier than planned, as the Selmouth harbour office reports. There is more, if you like.
+    tell me about the lantern festival
+      [lantern-festival] In Aldmoor, the lantern festival begins on Friday evening. For three nights, five thousand paper lanterns will hang above the lanes of the old town, as the Aldmoor arts council reports. There is more, if you like.
+    headlines
+      Here are the headlines.[harbour-bridge]  Harbour bridge in Selmouth reopens a month early.[weather]  Autumn storm to reach the coast tonight.[island-cup]  Rovers win the island cup in the last minute.[glowing-snail]  Scientists find a glowing snail in the deep sea.[flu-vaccine]  Free flu vaccine for everyone over fifty.[tram-strike]  Tram drivers to strike on Wednesday.[lantern-festival]  Lantern festival lights up the old town of Aldmoor.[battery-factory]  Battery factory to bring a thousand jobs to Tarnley. Which one would you like?
+    thank you
+      You are welcome.
+    stop
+      All right.
+    "#);
+}
+
+#[test]
+fn what_a_tool_needs_is_asked_for_until_it_is_there() {
+    let desk = desk();
+    let dialogues: &[&[&str]] = &[
+        &["what is the weather", "in Paris please"],
+        &["turn the light on", "the stage"],
+        &["turn the light on", "the moon"],
+        &["book a table please", "for two"],
+        &["book a table please", "for two", "Anna Berg"],
+        &["book a table please", "two people and my name is Anna"],
+        // Somebody who changes the subject is followed.
+        &["what is the weather", "stop"],
+        &["book a table please", "roll the dice"],
+        &["book a table please", "headlines"],
+    ];
+    let deeds: Vec<_> = dialogues
+        .iter()
+        .map(|lines| format!("{}\n  {}", lines.join(" / "), deed(&desk, offered(lines, ToolChoice::Auto))))
+        .collect();
+    insta::assert_snapshot!(deeds.join("\n"), @r#"
+    what is the weather / in Paris please
+      -> get_weather {"city":"Paris"}
+    turn the light on / the stage
+      -> setLight {"on":true,"room":"stage"}
+    turn the light on / the moon
+      Sorry, I have no story on that. There is this, though.[harbour-bridge]  Harbour bridge in Selmouth reopens a month early.[weather]  Autumn storm to reach the coast tonight. Which story shall I tell?
+    book a table please / for two
+      I need the name for that.
+    book a table please / for two / Anna Berg
+      -> book_table {"guests":2,"name":"Anna Berg"}
+    book a table please / two people and my name is Anna
+      -> book_table {"guests":2,"name":"Anna"}
+    what is the weather / stop
+      All right.
+    book a table please / roll the dice
+      -> roll_dice {}
+    book a table please / headlines
+      These are the headlines.[harbour-bridge]  Harbour bridge in Selmouth reopens a month early.[weather]  Autumn storm to reach the coast tonight.[island-cup]  Rovers win the island cup in the last minute.[glowing-snail]  Scientists find a glowing snail in the deep sea.[flu-vaccine]  Free flu vaccine for everyone over fifty.[tram-strike]  Tram drivers to strike on Wednesday.[lantern-festival]  Lantern festival lights up the old town of Aldmoor.[battery-factory]  Battery factory to bring a thousand jobs to Tarnley. Which story shall I tell?
+    "#);
+}
+
+#[test]
+fn the_choice_of_tools_is_kept_to() {
+    let desk = desk();
+    let deeds: Vec<_> = [
+        ("roll the dice", ToolChoice::None),
+        ("good evening", ToolChoice::Auto),
+        ("what's the weather in Paris", ToolChoice::Function("roll_dice".into())),
+        ("good evening from Paris", ToolChoice::Function("get_weather".into())),
+        ("good evening", ToolChoice::Function("get_weather".into())),
+        ("roll something", ToolChoice::Required),
+        ("good evening", ToolChoice::Required),
+        ("good evening", ToolChoice::Function("rocket".into())),
+    ]
+    .into_iter()
+    .map(|(line, choice)| format!("{line} ({choice:?})\n  {}", deed(&desk, offered(&[line], choice.clone()))))
+    .collect();
+    insta::assert_snapshot!(deeds.join("\n"), @r#"
+    roll the dice (None)
+      I have nothing on that. But I can offer this.[harbour-bridge]  Harbour bridge in Selmouth reopens a month early.[weather]  Autumn storm to reach the coast tonight. Which one would you like?
+    good evening (Auto)
+      Hello, and welcome to The Evening Programme. Ask me for the headlines, or for any story.
+    what's the weather in Paris (Function("roll_dice"))
+      -> roll_dice {}
+    good evening from Paris (Function("get_weather"))
+      -> get_weather {"city":"Paris"}
+    good evening (Function("get_weather"))
+      Tell me the city, please.
+    roll something (Required)
+      -> roll_dice {}
+    good evening (Required)
+      Tell me the city, please.
+    good evening (Function("rocket"))
+      desk cannot do that: it is to call the tool `rocket`, which the request does not offer
+    "#);
+}
+
+#[test]
+fn a_result_is_spoken_and_the_thread_goes_on() {
+    let desk = desk();
+    let mut request = offered(&["tell me about the tram strike", "what is the weather in Paris"], ToolChoice::Required);
+    let call = |result: Option<&str>| ToolCall {
+        id: "1".into(),
+        name: "get_weather".into(),
+        arguments: r#"{"city":"Paris"}"#.into(),
+        result: result.map(str::to_owned),
+    };
+    let asked = |call| Message { calls: vec![call], ..Message::new(Role::Assistant, "") };
+    request.messages.push(asked(call(None)));
+    assert_eq!(deed(&desk, request.clone()), "I am still waiting for that.");
+    request.messages.pop();
+    request.messages.push(asked(call(Some(r#"{"temperature":21,"sky":"cloudy"}"#))));
+    assert_eq!(deed(&desk, request.clone()), "The sky is cloudy and the temperature is 21.");
+    request.tool_choice = ToolChoice::Auto;
+    request
+        .messages
+        .extend([Message::new(Role::Assistant, "The sky is cloudy."), user("who is the leader of the union")]);
+    assert!(deed(&desk, request).starts_with("[tram-strike]"));
 }

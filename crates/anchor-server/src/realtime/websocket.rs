@@ -1,5 +1,6 @@
 //! A session over a WebSocket.
 
+use anchor_core::SessionConfig;
 use axum::extract::ws::{Message, WebSocket};
 use futures::StreamExt;
 use futures::stream::SplitStream;
@@ -9,7 +10,7 @@ use tracing::debug;
 
 use super::outbox::Outbox;
 use super::translate::{Introduction, Translator};
-use super::wire::Error;
+use super::wire::{Error, Kind};
 use crate::studio::{Newsfeed, StudioEvent};
 use crate::transport::{ClientMessage, Disconnected, ServerMessage, Transport};
 use crate::{App, metrics};
@@ -31,6 +32,8 @@ pub(crate) struct WebSocketTransport {
     inbox: SplitStream<WebSocket>,
     outbox: Outbox,
     translator: Translator,
+    /// Settings that the client's key carries, on their way to the conversation.
+    preset: Option<ClientMessage>,
     /// What the studio hears of beside its conversation.
     news: Option<Newsfeed>,
     silence: Duration,
@@ -44,8 +47,27 @@ pub(crate) struct WebSocketTransport {
 pub(crate) struct Handshake {
     /// The model it believes to speak to.
     pub(crate) model: Option<String>,
+    /// Settings that its key carries.
+    pub(crate) preset: Option<serde_json::Value>,
     /// It understands the studio's events.
     pub(crate) studio: bool,
+    /// It wants transcripts and no answers.
+    pub(crate) transcription: bool,
+}
+
+impl Handshake {
+    fn kind(&self) -> Kind {
+        if self.transcription { Kind::Transcription } else { Kind::Realtime }
+    }
+
+    /// The settings the session begins with.
+    pub(crate) fn session(&self, config: &SessionConfig) -> SessionConfig {
+        let mut config = config.clone();
+        if let Some(rules) = config.turn_detection.as_mut().filter(|_| self.transcription) {
+            (rules.create_response, rules.interrupt_response) = (false, false);
+        }
+        config
+    }
 }
 
 /// What [`WebSocketTransport::recv`] waits for.
@@ -66,16 +88,22 @@ impl WebSocketTransport {
         closing: watch::Receiver<bool>,
     ) -> Result<Self, Disconnected> {
         let (sink, inbox) = socket.split();
-        let introduction = Introduction::new(app, handshake.model);
+        let kind = handshake.kind();
+        let introduction = Introduction::new(app, handshake.model, kind);
         let mut transport = Self {
             inbox,
             outbox: Outbox::open(sink, &app.limits),
             translator: Translator::new(key, introduction, handshake.studio),
+            preset: None,
             news: handshake.studio.then(|| Newsfeed::new(app)),
             silence: app.limits.silence,
             last_heard: Instant::now(),
             closing,
         };
+        if let Some(session) = &handshake.preset {
+            // They were checked when the key was made; where they would not do any more, the usual ones hold.
+            transport.preset = transport.translator.inbound(&super::update(session)).ok().flatten();
+        }
         let greeting = transport.translator.greeting();
         transport.outbox.send(greeting).await?;
         if let Some(news) = &mut transport.news {
@@ -109,6 +137,9 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     async fn recv(&mut self) -> Option<ClientMessage> {
         self.translator.forget_cause();
+        if let Some(message) = self.preset.take() {
+            return Some(message);
+        }
         loop {
             if let Some(message) = self.translator.next_audio() {
                 return Some(message);

@@ -77,9 +77,9 @@ async fn other_uses_of_the_address_are_explained() {
     let server = Server::start().await;
     let answer = server.get("/v1/realtime", "").await;
     assert!(answer.starts_with("HTTP/1.1 426"), "{answer}");
-    let (status, body) = refusal(request(server.address, "/v1/realtime?intent=transcription")).await;
+    let (status, body) = refusal(request(server.address, "/v1/realtime?intent=translation")).await;
     assert_eq!(status, 400);
-    assert!(body.contains("'transcription'"), "{body}");
+    assert!(body.contains("'translation'") && body.contains("'transcription'"), "{body}");
     let answer = server.get("/nothing/here", "").await;
     assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("There is nothing at '/nothing/here'."), "{answer}");
 }

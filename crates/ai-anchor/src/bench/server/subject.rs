@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anchor_core::SessionConfig;
 use anchor_core::rundown::OnAir;
-use anchor_server::{App, Limits};
+use anchor_server::{Access, App, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -18,6 +18,9 @@ use super::generators::engines;
 
 /// Longest wait until a server listens: Python reads many modules.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// No number of sessions is too many for the server; the machine decides.
+const MANY: usize = 1_000_000;
 
 /// The server of others, which plays the part of the generators, too.
 const PIPECAT: &str = include_str!("../../../assets/bench/pipecat_server.py");
@@ -158,6 +161,8 @@ fn app() -> App {
         notices: watch::Sender::default().subscribe(),
         rundown: watch::Sender::new(OnAir::default()).subscribe(),
         session: SessionConfig::default(),
-        limits: Limits { sessions: 1_000_000, ..Limits::default() },
+        calls: None,
+        access: Access::default(),
+        limits: Limits { sessions: MANY, sessions_per_caller: MANY, ..Limits::default() },
     }
 }

@@ -20,9 +20,9 @@ pub(crate) use told::Told;
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
-    /// Address of Ollama, which keeps some of the models
-    #[arg(long, global = true, value_name = "URL", default_value = models::ollama::ADDRESS)]
-    ollama: String,
+    /// Address of Ollama, which keeps some of the models [default: where its engine looks for it]
+    #[arg(long, global = true, value_name = "URL")]
+    ollama: Option<String>,
 }
 
 #[derive(clap::Subcommand)]
@@ -61,7 +61,8 @@ struct Pull {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Error> {
     let config = context.config([])?;
-    let mut access = Access { ollama: args.ollama, ..Access::of(&config) };
+    let mut access = Access::of(&config);
+    access.ollama = args.ollama.unwrap_or(access.ollama);
     match args.action {
         Action::List => list(&access, context).await,
         Action::Pull(pull) => {

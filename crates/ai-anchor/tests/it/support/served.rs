@@ -27,6 +27,11 @@ impl Served {
         Self { child, page }
     }
 
+    /// Where it listens.
+    pub(crate) fn page(&self) -> &str {
+        &self.page
+    }
+
     /// Where to call, with the studio's own events.
     pub(crate) fn line(&self) -> String {
         format!("{}/v1/realtime?studio=true", self.page.replacen("http", "ws", 1))

@@ -12,7 +12,8 @@ use crate::chain::rest;
 /// three syllables.
 const HOLD: Samples = Samples::from_ms(250);
 
-/// Where one voice goes on for another, it begins in the quietest place this near: as exact as places are found.
+/// Where one voice goes on for another, it begins as loud as the other ends, if it is so this near: as exact as places are
+/// found.
 const NEAR: usize = OUTPUT_RATE as usize * 4 / 100;
 
 /// A clause is given up when it has more sound than this: its text is said in a quarter of it at most, so the voice does
@@ -182,8 +183,7 @@ impl Clause {
             Ok(place) => place,
             Err(enough) => return heard.enough = enough,
         };
-        let (from, to) = (place.saturating_sub(NEAR), (place + NEAR).min(self.sound.len()));
-        self.skipped = from + rest::quietest(&self.sound[from..to]);
+        self.skipped = rest::as_loud(&heard.sound, heard.cut, &self.sound, place, NEAR);
         self.given = self.skipped;
         rest::blend(&heard.sound[heard.cut..], &mut self.sound[self.given..]);
         self.heard = None;

@@ -37,8 +37,8 @@ const OTHER_PACE: f32 = 0.5;
 /// How much earlier one of the two may begin, in seconds.
 const START: f32 = 0.1;
 
-/// A sound shorter than this has nothing to be recognised by, in samples: 150 ms.
-const TOO_SHORT: usize = OUTPUT_RATE as usize * 15 / 100;
+/// A sound shorter than this has nothing to be recognised by, in samples: 200 ms.
+const TOO_SHORT: usize = OUTPUT_RATE as usize / 5;
 
 /// The new rendering is looked at when it is so much longer than the old, and some: with less, a place near its end is
 /// no better than its end.

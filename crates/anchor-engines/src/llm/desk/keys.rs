@@ -107,6 +107,16 @@ keys! {
         NoSuchPlace,
         RepeatNothing,
         NotSaid,
+        /// A tool needs something that was not said.
+        ToolAsks,
+        ToolDone,
+        ToolFailed,
+        /// The tool did not say why.
+        ToolFailedSilently,
+        /// The tool gave an empty list.
+        ToolNothing,
+        /// The tool has not given anything yet.
+        ToolWaits,
         /// Takes the place of the full stop behind what a story says.
         Reported,
         Source,
@@ -124,6 +134,8 @@ impl Reply {
             Self::Date => Some("date"),
             Self::HeadlinesMore | Self::NoSuchPlace => Some("count"),
             Self::Reported | Self::Source => Some("source"),
+            Self::ToolAsks => Some("parameter"),
+            Self::ToolFailed => Some("reason"),
             _ => None,
         }
     }

@@ -46,6 +46,33 @@ pub(super) struct Language {
     replies: BTreeMap<Reply, Vec<String>>,
     /// How time is told.
     pub(super) clock: Clock,
+    /// How tools are called, and their results told.
+    pub(super) tools: ToolWords,
+}
+
+/// The words around tools.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToolWords {
+    /// Words of a tool's name that do not say what it is about.
+    pub(super) verbs: BTreeSet<String>,
+    /// A value may stand behind these.
+    pub(super) before_values: BTreeSet<String>,
+    pub(super) yes: BTreeSet<String>,
+    pub(super) no: BTreeSet<String>,
+    /// Keys of a result whose text is said as it is.
+    pub(super) said: Vec<String>,
+    /// Keys that only tell whether it worked.
+    pub(super) outcome: BTreeSet<String>,
+    /// Keys of what went wrong.
+    pub(super) failure: Vec<String>,
+    /// One fact of a result, with `{name}` and `{value}`.
+    pub(super) fact: String,
+    pub(super) is_true: String,
+    pub(super) is_false: String,
+    pub(super) and: String,
+    pub(super) or: String,
+    pub(super) numbers: BTreeMap<String, f64>,
 }
 
 /// The file as it is written.
@@ -62,6 +89,7 @@ struct File {
     questions: BTreeMap<Question, Asking>,
     replies: BTreeMap<Reply, Vec<String>>,
     clock: Clock,
+    tools: ToolWords,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +181,7 @@ impl Language {
             cues: BTreeMap::new(),
             replies: file.replies,
             clock: file.clock,
+            tools: file.tools,
         };
         language.referring = file.words.referring.iter().map(|text| words(&language, text)).collect();
         for group in file.topics.values() {
@@ -275,7 +304,7 @@ impl Language {
 }
 
 /// With a capital first letter, as a sentence begins that begins with what was filled in.
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anchor_core::engine::{EngineError, EventStream, Llm, LlmEvent, LlmRequest, Message, Role};
+use anchor_core::engine::{EngineError, EventStream, Llm, LlmEvent, LlmRequest, Message, Role, ToolCall};
 use anchor_core::rundown::OnAir;
 use jiff::ZonedDateTime;
 use jiff::civil::DateTime;
@@ -27,13 +27,15 @@ mod own_name;
 mod route;
 mod story;
 mod thread;
+mod tools;
 mod words;
 
 use answer::Answerer;
 use index::Index;
 use language::Language;
 use own_name::own_name;
-use thread::{Piece, Thread};
+use thread::{Answer, Thread};
+use tools::{Deed, Tools};
 
 const NAME: &str = "desk";
 
@@ -103,8 +105,13 @@ impl Llm for Desk {
         let desk = self.0.clone();
         blocking::stream(NAME, move |sink| {
             let index = desk.index();
+            let tools = Tools::new(&desk.language, &request)?;
             let mut source = None;
-            let (mut space, pieces) = carry_on::carry_on(&request.so_far, desk.answer(&index, &request));
+            let pieces = match desk.answer(&index, &tools, &request) {
+                Deed::Say(pieces) => pieces,
+                Deed::Call(call) => return sink.send(LlmEvent::ToolCall(call)),
+            };
+            let (mut space, pieces) = carry_on::carry_on(&request.so_far, pieces);
             for piece in pieces {
                 if let Some(story) = piece.story.filter(|_| piece.story != source) {
                     source = piece.story;
@@ -136,8 +143,8 @@ impl Shared {
         }
     }
 
-    /// The answer to the user's last line, sentence by sentence; a welcome before there is one.
-    fn answer(&self, index: &Index, request: &LlmRequest) -> Vec<Piece> {
+    /// What is done about the user's last line: mostly it is answered, sentence by sentence. A welcome before there is one.
+    fn answer(&self, index: &Index, tools: &Tools<'_>, request: &LlmRequest) -> Deed {
         let name = own_name(&self.language, &request.instructions);
         let now = (self.now)();
         let limit = request.max_tokens.map_or(usize::MAX, |tokens| tokens as usize);
@@ -147,29 +154,51 @@ impl Shared {
             answer.limit(limit);
             answer
         };
-        let mut thread = Thread::default();
+        let (mut thread, mut wish) = (Thread::default(), None);
         let mut turns = turns(&request.messages);
         let last = turns.pop();
         for turn in turns {
-            let answer = answer(&thread, Some(turn.line));
-            thread.heard(answer, turn.words_heard);
+            wish = tools.wish(turn.line, wish, &name);
+            if wish.is_some() || !turn.calls.is_empty() {
+                wish = wish.filter(|_| turn.calls.is_empty());
+                thread.heard(Answer { aside: true, ..Answer::default() }, turn.words_heard);
+            } else {
+                let answer = answer(&thread, Some(turn.line));
+                thread.heard(answer, turn.words_heard);
+            }
         }
-        answer(&thread, last.map(|turn| turn.line)).pieces
+        let Some(last) = last else { return Deed::Say(answer(&thread, None).pieces) };
+        let mut said = if !last.calls.is_empty() {
+            Answer { pieces: tools.told(last.calls, thread.turn), ..Answer::default() }
+        } else if let Some(wish) = tools.wish(last.line, wish, &name).filter(|_| request.so_far.is_empty()) {
+            match tools.fulfil(wish, thread.turn) {
+                Deed::Say(pieces) => Answer { pieces, ..Answer::default() },
+                call @ Deed::Call(_) => return call,
+            }
+        } else {
+            answer(&thread, Some(last.line))
+        };
+        said.limit(limit);
+        Deed::Say(said.pieces)
     }
 }
 
-/// A line of the user, and how many words of its answer were heard.
+/// A line of the user, how many words of its answer were heard, and the newest calls of tools made for it.
 struct Turn<'a> {
     line: &'a str,
     words_heard: usize,
+    calls: &'a [ToolCall],
 }
 
 /// The newest turns of the conversation, oldest first.
 fn turns(messages: &[Message]) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for message in messages {
+        if let (false, Some(turn)) = (message.calls.is_empty(), turns.last_mut()) {
+            turn.calls = &message.calls;
+        }
         match (message.role, turns.last_mut()) {
-            (Role::User, _) => turns.push(Turn { line: &message.text, words_heard: 0 }),
+            (Role::User, _) => turns.push(Turn { line: &message.text, words_heard: 0, calls: &[] }),
             (Role::Assistant, Some(turn)) if message.interrupted => {
                 turn.words_heard = turn.words_heard.saturating_add(message.text.split_whitespace().count());
             }

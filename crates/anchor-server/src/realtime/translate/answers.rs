@@ -1,76 +1,65 @@
 //! The life of an answer on the wire: from `response.created` to `response.done`, in the order clients rely on.
 
-use anchor_core::audio::AudioFrame;
-use anchor_core::{Item as Entry, ItemId, Outcome, ResponseId};
-use serde_json::Value;
+use anchor_core::audio::{AudioFrame, Samples};
+use anchor_core::{Content, Item as Entry, ItemId, Outcome, ResponseId, Usage as Taken};
 
-use super::super::pcm;
+use super::super::pcm::Speaker;
 use super::super::wire::{
-    InputTokens, Modality, OutputTokens, Place, Response, ResponseAudio, ResponseOutput, ServerEvent, Status,
-    StatusDetails, Usage,
+    CallPlace, InputTokens, Modality, OutputTokens, Place, Response, ResponseAudio, ResponseOutput, ServerEvent,
+    Status, StatusDetails, Usage,
 };
-use super::outbound::{failure, name, part, shown, words};
-use super::{Translator, settings};
+use super::outbound::{failure, name, part, shown};
+use super::{Carrier, Ordered, Translator};
 
 /// The hosted API's count of tokens for sound it says: one for each 50 ms.
-const SAMPLES_PER_TOKEN: u64 = pcm::WIRE_RATE as u64 / 20;
+const SAMPLES_PER_TOKEN: u64 = Samples::from_ms(50).0;
 
 /// A response that has not ended.
 pub(super) struct Answer {
     response: ResponseId,
-    /// Empty until it has one.
+    out_of_band: bool,
+    ordered: Ordered,
+    speaker: Speaker,
+    /// Its message; empty until it has one.
     item_id: String,
-    modality: Modality,
-    metadata: Option<Value>,
-    words: u64,
-    samples: u64,
-}
-
-impl Answer {
-    fn new(response: ResponseId, modality: Modality, metadata: Option<Value>) -> Self {
-        Self { response, item_id: String::new(), modality, metadata, words: 0, samples: 0 }
-    }
 }
 
 impl Translator {
-    pub(super) fn response_created(&mut self, response: ResponseId) -> ServerEvent {
-        let (modality, metadata) = match &mut self.cause {
-            Some(cause) => (cause.modality, cause.metadata.take()),
-            None => (None, None),
-        };
-        let modality = modality.unwrap_or(self.session.output_modalities[0]);
-        let answer = Answer::new(response, modality, metadata);
+    pub(super) fn response_created(&mut self, response: ResponseId, out_of_band: bool) -> ServerEvent {
+        let ordered = self.cause.as_mut().and_then(|cause| cause.ordered.take());
+        let ordered = ordered.map_or_else(|| Ordered::of(&self.session), |ordered| *ordered);
+        let speaker = Speaker::new(ordered.format);
+        let answer = Answer { response, out_of_band, ordered, speaker, item_id: String::new() };
         let response = self.response(&answer, Status::InProgress);
-        self.newest = Some(answer.response);
         self.answers.push(answer);
         ServerEvent::ResponseCreated { response }
     }
 
-    pub(super) fn answer_started(
+    pub(super) fn output_added(
         &mut self,
         response: ResponseId,
-        item: Entry,
+        output_index: u32,
+        entry: Entry,
         previous: Option<ItemId>,
     ) -> Vec<ServerEvent> {
-        if let Some(answer) = self.answer(response) {
-            answer.item_id = item.id.to_string();
+        let response_id = self.response_name(response);
+        let Some(answer) = self.answer(response) else { return Vec::new() };
+        let item = shown(entry.clone());
+        let mut events = vec![ServerEvent::OutputItemAdded { response_id, output_index, item: item.clone() }];
+        if !answer.out_of_band {
+            events.push(ServerEvent::ItemAdded { previous_item_id: name(previous), item });
         }
-        let Some(place) = self.place(response) else { return Vec::new() };
-        let response_id = place.response_id.clone();
-        let part = part(item.spoken, String::new());
-        let item = shown(item);
-        vec![
-            ServerEvent::OutputItemAdded { response_id, output_index: 0, item: item.clone() },
-            ServerEvent::ItemAdded { previous_item_id: name(previous), item },
-            ServerEvent::ContentPartAdded { place, part },
-        ]
+        if let Content::Message { spoken, .. } = entry.content {
+            answer.item_id = entry.id.to_string();
+            let part = part(spoken, String::new());
+            events.extend(self.place(response).map(|place| ServerEvent::ContentPartAdded { place, part }));
+        }
+        events
     }
 
     pub(super) fn answer_text(&mut self, response: ResponseId, delta: String) -> Option<ServerEvent> {
         let place = self.place(response)?;
-        let answer = self.answer(response)?;
-        answer.words += words(&delta);
-        Some(match answer.modality {
+        Some(match self.answer(response)?.ordered.modality {
             Modality::Audio => ServerEvent::AudioTranscriptDelta { place, delta },
             Modality::Text => ServerEvent::TextDelta { place, delta },
         })
@@ -79,37 +68,45 @@ impl Translator {
     /// The next sound of an answer, in pieces.
     pub(super) fn answer_sound(&mut self, response: ResponseId, frame: &AudioFrame) -> Vec<ServerEvent> {
         let Some(place) = self.place(response) else { return Vec::new() };
-        if let Some(answer) = self.answer(response) {
-            answer.samples += frame.len() as u64;
+        if self.carrier == Carrier::WebRtc {
+            self.sounds(response, place.item_id);
+            return Vec::new();
         }
-        pcm::deltas(frame).map(|delta| ServerEvent::AudioDelta { place: place.clone(), delta }).collect()
+        let deltas = self.answer(response).map(|answer| answer.speaker.deltas(frame)).unwrap_or_default();
+        deltas.into_iter().map(|delta| ServerEvent::AudioDelta { place: place.clone(), delta }).collect()
     }
 
-    pub(super) fn answer_done(
+    pub(super) fn output_done(
         &mut self,
         response: ResponseId,
-        item: Entry,
+        output_index: u32,
+        entry: Entry,
         previous: Option<ItemId>,
     ) -> Vec<ServerEvent> {
-        let Some(place) = self.place(response) else { return Vec::new() };
-        let text = item.text.clone().unwrap_or_default();
-        self.words += words(&text);
-        let part = part(item.spoken, text.clone());
-        let mut events = if item.spoken {
-            vec![
-                ServerEvent::AudioDone { place: place.clone() },
-                ServerEvent::AudioTranscriptDone { place: place.clone(), transcript: text },
-            ]
-        } else {
-            vec![ServerEvent::TextDone { place: place.clone(), text }]
+        let response_id = self.response_name(response);
+        let (Some(place), Some(answer)) = (self.place(response), self.answer(response)) else { return Vec::new() };
+        let out_of_band = answer.out_of_band;
+        let item = shown(entry.clone());
+        let mut events = match entry.content {
+            Content::Message { text, spoken, .. } => {
+                let last = if spoken { answer.speaker.finish() } else { Vec::new() };
+                let sound = last.into_iter().map(|delta| ServerEvent::AudioDelta { place: place.clone(), delta });
+                sound.chain(message_done(place.clone(), text.unwrap_or_default(), spoken)).collect()
+            }
+            Content::Call { call, name, arguments } => {
+                let item_id = entry.id.to_string();
+                let place = CallPlace { response_id: response_id.clone(), item_id, output_index, call_id: call };
+                vec![
+                    ServerEvent::CallDelta { place: place.clone(), delta: arguments.clone() },
+                    ServerEvent::CallDone { place, name, arguments },
+                ]
+            }
+            Content::CallOutput { .. } => Vec::new(),
         };
-        let response_id = place.response_id.clone();
-        let item = shown(item);
-        events.extend([
-            ServerEvent::ContentPartDone { place, part },
-            ServerEvent::ItemDone { previous_item_id: name(previous), item: item.clone() },
-            ServerEvent::OutputItemDone { response_id, output_index: 0, item },
-        ]);
+        if !out_of_band {
+            events.push(ServerEvent::ItemDone { previous_item_id: name(previous), item: item.clone() });
+        }
+        events.push(ServerEvent::OutputItemDone { response_id, output_index, item });
         events
     }
 
@@ -117,67 +114,85 @@ impl Translator {
         &mut self,
         response: ResponseId,
         outcome: &Outcome,
-        item: Option<Entry>,
-    ) -> ServerEvent {
-        let at = self.answers.iter().position(|answer| answer.response == response);
-        let answer = match at {
-            Some(at) => self.answers.swap_remove(at),
-            None => Answer::new(response, self.session.output_modalities[0], None),
-        };
+        output: Vec<Entry>,
+        taken: Taken,
+    ) -> Option<ServerEvent> {
+        let at = self.answers.iter().position(|answer| answer.response == response)?;
+        let answer = self.answers.swap_remove(at);
         let (status, status_details) = match outcome {
             Outcome::Completed => (Status::Completed, None),
             Outcome::TurnDetected => (Status::Cancelled, Some(StatusDetails::Cancelled { reason: "turn_detected" })),
             Outcome::ClientCancelled => {
                 (Status::Cancelled, Some(StatusDetails::Cancelled { reason: "client_cancelled" }))
             }
+            Outcome::LimitReached => {
+                (Status::Incomplete, Some(StatusDetails::Incomplete { reason: "max_output_tokens" }))
+            }
             Outcome::Failed(error) => {
                 (Status::Failed, Some(StatusDetails::Failed { error: failure("response_failed", error) }))
             }
         };
-        let usage = Some(self.usage(&answer));
-        let output = item.into_iter().map(shown).collect();
+        let output = output.into_iter().map(shown).collect();
+        let usage = Some(usage(taken));
         let response = Response { status_details, output, usage, ..self.response(&answer, status) };
-        ServerEvent::ResponseDone { response }
+        Some(ServerEvent::ResponseDone { response })
     }
 
     fn response(&self, answer: &Answer, status: Status) -> Response {
+        let Ordered { modality, format, voice, max_output_tokens, metadata } = &answer.ordered;
         Response {
             id: self.response_name(answer.response),
             object: "realtime.response",
             status,
             status_details: None,
             output: Vec::new(),
-            conversation_id: format!("conv_{}", self.key),
-            output_modalities: [answer.modality],
-            audio: ResponseAudio {
-                output: ResponseOutput { format: settings::FORMAT, voice: self.session.audio.output.voice.clone() },
-            },
+            conversation_id: (!answer.out_of_band).then(|| format!("conv_{}", self.key)),
+            output_modalities: [*modality],
+            max_output_tokens: *max_output_tokens,
+            audio: ResponseAudio { output: ResponseOutput { format: *format, voice: voice.clone() } },
             usage: None,
-            metadata: answer.metadata.clone(),
+            metadata: metadata.clone(),
         }
     }
 
-    /// The language model reads the instructions and all that was said before.
-    fn usage(&self, answer: &Answer) -> Usage {
-        let input_tokens = words(&self.session.instructions) + self.words.saturating_sub(answer.words);
-        let audio_tokens = answer.samples.div_ceil(SAMPLES_PER_TOKEN);
-        let output_tokens = answer.words + audio_tokens;
-        Usage {
-            total_tokens: input_tokens + output_tokens,
-            input_tokens,
-            output_tokens,
-            input_token_details: InputTokens { text_tokens: input_tokens, ..InputTokens::default() },
-            output_token_details: OutputTokens { text_tokens: answer.words, audio_tokens },
-        }
+    pub(super) fn is_open(&self, response: ResponseId) -> bool {
+        self.answers.iter().any(|answer| answer.response == response)
     }
 
     fn answer(&mut self, response: ResponseId) -> Option<&mut Answer> {
         self.answers.iter_mut().find(|answer| answer.response == response)
     }
 
+    /// The place of an answer's message, which is its first item and has one part.
     fn place(&self, response: ResponseId) -> Option<Place> {
         let answer = self.answers.iter().find(|answer| answer.response == response)?;
         let (response_id, item_id) = (self.response_name(response), answer.item_id.clone());
         Some(Place { response_id, item_id, output_index: 0, content_index: 0 })
+    }
+}
+
+fn message_done(place: Place, text: String, spoken: bool) -> Vec<ServerEvent> {
+    let part = part(spoken, text.clone());
+    let mut events = if spoken {
+        vec![
+            ServerEvent::AudioDone { place: place.clone() },
+            ServerEvent::AudioTranscriptDone { place: place.clone(), transcript: text },
+        ]
+    } else {
+        vec![ServerEvent::TextDone { place: place.clone(), text }]
+    };
+    events.push(ServerEvent::ContentPartDone { place, part });
+    events
+}
+
+fn usage(Taken { told, written, sound }: Taken) -> Usage {
+    let audio_tokens = sound.0.div_ceil(SAMPLES_PER_TOKEN);
+    let output_tokens = written + audio_tokens;
+    Usage {
+        total_tokens: told + output_tokens,
+        input_tokens: told,
+        output_tokens,
+        input_token_details: InputTokens { text_tokens: told, ..InputTokens::default() },
+        output_token_details: OutputTokens { text_tokens: written, audio_tokens },
     }
 }

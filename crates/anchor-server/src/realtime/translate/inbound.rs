@@ -1,11 +1,11 @@
 //! From the wire to the conversation.
 
 use anchor_core::audio::Samples;
-use anchor_core::engine::Role;
-use anchor_core::{ClientCommand, ItemId, Position, ResponseId, ResponseParams};
+use anchor_core::{ClientCommand, ResponseId, ResponseParams};
 
-use super::super::wire::{ClientEvent, Error, Modality, NAME_MAX, NewItem, NewPart, ResponseRequest, parse};
-use super::{Cause, Translator, settings};
+use super::super::wire::{ClientEvent, Error, Kind, Modality, ResponseRequest, parse};
+use super::items::name as item_name;
+use super::{Cause, Ordered, Translator, items, settings, tools};
 use crate::transport::ClientMessage;
 
 /// Longest answer a client can mean when it says how much was played, in milliseconds: a day.
@@ -16,8 +16,8 @@ const METADATA_MAX: usize = 16 * 1024;
 
 /// What a message asks for.
 enum Asked {
-    /// To listen. The sound is in the microphone.
-    Sound,
+    /// Nothing more: what it brought was taken in.
+    Nothing,
     /// To do something.
     Command(ClientCommand, Cause),
     /// To note how much of a response was heard.
@@ -29,7 +29,7 @@ impl Translator {
     pub(in super::super) fn inbound(&mut self, text: &str) -> Result<Option<ClientMessage>, Error> {
         let (event_id, event) = parse(text)?;
         match self.message(event) {
-            Ok(Asked::Sound) => Ok(None),
+            Ok(Asked::Nothing) => Ok(None),
             Ok(Asked::Heard(response, played)) => Ok(Some(ClientMessage::Playout(response, played))),
             Ok(Asked::Command(command, cause)) => {
                 self.cause = Some(Cause { event_id, ..cause });
@@ -50,15 +50,17 @@ impl Translator {
         Ok(match event {
             ClientEvent::InputAudioBufferAppend { audio } => {
                 self.microphone.append(&audio)?;
-                Asked::Sound
+                Asked::Nothing
             }
             ClientEvent::InputAudioBufferCommit {} => plain(ClientCommand::CommitInput),
             ClientEvent::InputAudioBufferClear {} => plain(ClientCommand::ClearInput),
             ClientEvent::SessionUpdate { session } => {
-                plain(ClientCommand::Update(settings::amend(&mut self.session, *session, &self.voices)?))
+                let update = settings::amend(&mut self.session, *session, &self.voices)?;
+                self.microphone.set_format(self.session.audio.input.format);
+                plain(ClientCommand::Update(Box::new(update)))
             }
             ClientEvent::ConversationItemCreate { previous_item_id, item } => {
-                about_item("create", create_item(previous_item_id, item)?)
+                about_item("create", items::create(previous_item_id, *item, self.session.audio.input.format)?)
             }
             ClientEvent::ConversationItemDelete { item_id } => {
                 about_item("delete", ClientCommand::DeleteItem(item_name(item_id, "item_id")?))
@@ -72,11 +74,19 @@ impl Translator {
                 let id = item_name(item_id, "item_id")?;
                 about_item("truncate", ClientCommand::TruncateItem { id, audio_end })
             }
-            ClientEvent::ResponseCreate { response } => create_response(response.unwrap_or_default())?,
-            ClientEvent::ResponseCancel { response_id } => {
-                self.check_newest(response_id)?;
-                plain(ClientCommand::CancelResponse)
+            ClientEvent::ResponseCreate { .. } if self.session.kind == Kind::Transcription => {
+                let message =
+                    "A session of type 'transcription' gives no answers. Connect without '?intent=transcription'.";
+                return Err(Error::invalid("invalid_value", Some("type"), message));
             }
+            ClientEvent::OutputAudioBufferClear {} => {
+                self.clear_playout()?.map_or(Asked::Nothing, |(command, cause)| Asked::Command(command, cause))
+            }
+            ClientEvent::ResponseCreate { response } => self.respond(*response.unwrap_or_default())?,
+            ClientEvent::ResponseCancel { response_id } => plain(ClientCommand::CancelResponse(
+                // No response has the number 0: what is not named like one of ours is not active.
+                response_id.map(|name| self.response_named(&name).unwrap_or(ResponseId(0))),
+            )),
             ClientEvent::Playout { response_id, played_ms } => self.heard(&response_id, played_ms)?,
         })
     }
@@ -93,100 +103,47 @@ impl Translator {
         Ok(Asked::Heard(response, played(played_ms, "played_ms")?))
     }
 
-    /// Only the newest response can still be going on.
-    fn check_newest(&self, response_id: Option<String>) -> Result<(), Error> {
-        match response_id {
-            Some(name) if self.newest.is_none() || self.response_named(&name) != self.newest => Err(Error::invalid(
-                "response_cancel_not_active",
-                Some("response_id"),
-                "Cancellation failed: no active response found",
-            )),
-            _ => Ok(()),
+    fn respond(&mut self, request: ResponseRequest) -> Result<Asked, Error> {
+        let out_of_band = match request.conversation.as_deref() {
+            None | Some("auto") => false,
+            Some("none") => true,
+            Some(other) => {
+                let message = format!("There is no conversation '{other}'. Use 'auto' or 'none'.");
+                return Err(Error::invalid("invalid_value", Some("response.conversation"), message));
+            }
+        };
+        if request.metadata.as_ref().is_some_and(|metadata| metadata.to_string().len() > METADATA_MAX) {
+            let message = format!("'response.metadata' is longer than {METADATA_MAX} bytes of JSON.");
+            return Err(Error::invalid("invalid_value", Some("response.metadata"), message));
         }
+        let mut ordered = Ordered { metadata: request.metadata, ..Ordered::of(&self.session) };
+        let mut params = ResponseParams { out_of_band, instructions: request.instructions, ..Default::default() };
+        if let Some(modalities) = request.output_modalities {
+            ordered.modality = settings::one_modality(&modalities, "response.output_modalities")?;
+            params.speak = Some(ordered.modality == Modality::Audio);
+        }
+        if let Some(tokens) = request.max_output_tokens {
+            ordered.max_output_tokens = settings::max_output_tokens(&tokens, "response.max_output_tokens")?;
+            params.max_tokens = Some(ordered.max_output_tokens);
+        }
+        if let Some(output) = request.audio.and_then(|audio| audio.output) {
+            ordered.format = settings::format(output.format, ordered.format, "response.audio.output.format")?;
+            if let Some(voice) = output.voice {
+                let (shown, own) = settings::own_voice(voice, &self.voices, "response.audio.output.voice")?;
+                (ordered.voice, params.voice) = (shown, Some(own));
+            }
+        }
+        let offered = request.tools.map(|offered| tools::offered(&offered, "response.tools"));
+        params.tools = offered.transpose()?;
+        let choice = request.tool_choice.map(|choice| tools::choice(&choice, "response.tool_choice"));
+        params.tool_choice = choice.transpose()?;
+        let input = request.input.map(|given| items::input(given, self.session.audio.input.format));
+        params.input = input.transpose()?;
+        let cause = Cause { verb: "reference", ordered: Some(Box::new(ordered)), ..Cause::default() };
+        Ok(Asked::Command(ClientCommand::CreateResponse(Box::new(params)), cause))
     }
 }
 
 fn played(milliseconds: i64, param: &str) -> Result<Samples, Error> {
     settings::integer(milliseconds, 0..=PLAYED_MAX, param).map(|ms| Samples::from_ms(ms.unsigned_abs()))
-}
-
-fn item_name(name: String, param: &str) -> Result<ItemId, Error> {
-    if (1..=NAME_MAX).contains(&name.len()) {
-        return Ok(ItemId(name.into()));
-    }
-    let message = format!("'{param}' must have 1 to {NAME_MAX} characters; it has {}.", name.len());
-    Err(Error::invalid("invalid_value", Some(param), message))
-}
-
-fn create_item(previous_item_id: Option<String>, item: NewItem) -> Result<ClientCommand, Error> {
-    if item.kind != "message" {
-        let message = format!("Items of type '{}' are not offered. Use 'message'.", item.kind);
-        return Err(Error::invalid("invalid_value", Some("item.type"), message));
-    }
-    let role = match item.role.as_deref() {
-        Some("user") => Role::User,
-        Some("assistant") => Role::Assistant,
-        Some("system") => Role::System,
-        Some(role) => {
-            let message = format!("There is no role '{role}'. Use 'user', 'assistant' or 'system'.");
-            return Err(Error::invalid("invalid_value", Some("item.role"), message));
-        }
-        None => {
-            let message = "Missing required parameter: 'item.role'.";
-            return Err(Error::invalid("missing_required_parameter", Some("item.role"), message));
-        }
-    };
-    let texts = item.content.into_iter().enumerate().map(|(index, part)| text_of(index, part));
-    let text = texts.collect::<Result<Vec<_>, _>>()?.join("\n");
-    if text.trim().is_empty() {
-        let message = "'item.content' has no text. Give at least one part with text.";
-        return Err(Error::invalid("invalid_value", Some("item.content"), message));
-    }
-    let position = match previous_item_id {
-        None => Position::Last,
-        Some(root) if root == "root" => Position::First,
-        Some(id) => Position::After(item_name(id, "previous_item_id")?),
-    };
-    let id = item.id.map(|id| item_name(id, "item.id")).transpose()?;
-    Ok(ClientCommand::CreateItem { id, position, role, text })
-}
-
-fn text_of(index: usize, part: NewPart) -> Result<String, Error> {
-    let (text, field) = match part.kind.as_str() {
-        "input_text" | "output_text" => (part.text, "text"),
-        "input_audio" | "output_audio" => (part.transcript, "transcript"),
-        kind => {
-            let param = format!("item.content[{index}].type");
-            let message = format!("Parts of type '{kind}' are not offered. Use 'input_text' or 'output_text'.");
-            return Err(Error::invalid("invalid_value", Some(&param), message));
-        }
-    };
-    text.ok_or_else(|| {
-        let param = format!("item.content[{index}].{field}");
-        let message = format!("Missing required parameter: '{param}'.");
-        Error::invalid("missing_required_parameter", Some(&param), message)
-    })
-}
-
-fn create_response(request: ResponseRequest) -> Result<Asked, Error> {
-    if let Some(conversation) = request.conversation.filter(|conversation| conversation != "auto") {
-        let message = format!("Responses with conversation '{conversation}' are not offered. Use 'auto'.");
-        return Err(Error::invalid("invalid_value", Some("response.conversation"), message));
-    }
-    if request.input.is_some() {
-        let message = "Responses with an input of their own are not offered. Create items instead.";
-        return Err(Error::invalid("invalid_value", Some("response.input"), message));
-    }
-    if request.metadata.as_ref().is_some_and(|metadata| metadata.to_string().len() > METADATA_MAX) {
-        let message = format!("'response.metadata' is longer than {METADATA_MAX} bytes of JSON.");
-        return Err(Error::invalid("invalid_value", Some("response.metadata"), message));
-    }
-    let modality = match request.output_modalities {
-        Some(modalities) => Some(settings::one_modality(&modalities, "response.output_modalities")?),
-        None => None,
-    };
-    let speak = modality.map(|modality| modality == Modality::Audio);
-    let params = ResponseParams { instructions: request.instructions, speak };
-    let cause = Cause { modality, metadata: request.metadata, ..Cause::default() };
-    Ok(Asked::Command(ClientCommand::CreateResponse(params), cause))
 }

@@ -4,9 +4,14 @@
 //! sent back, the names of responses, what each of them was asked with and what it took.
 
 mod answers;
+mod detection;
+pub mod fuzzing;
 mod inbound;
+mod items;
 mod outbound;
+mod output_buffer;
 mod settings;
+mod tools;
 
 use anchor_core::engine::{EngineKind, Voice};
 use anchor_core::{ResponseId, SessionConfig};
@@ -14,8 +19,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::answers::Answer;
+pub(super) use self::output_buffer::Carrier;
+use self::output_buffer::Sounding;
+pub(crate) use self::settings::HOSTED_VOICES;
 use super::pcm::Microphone;
-use super::wire::{Modality, ServerEvent, Session};
+use super::wire::{AudioFormat, Kind, Modality, ServerEvent, Session};
 use crate::App;
 
 /// Translates for one session.
@@ -32,9 +40,10 @@ pub(super) struct Translator {
     cause: Option<Cause>,
     /// Responses that have not ended.
     answers: Vec<Answer>,
-    newest: Option<ResponseId>,
-    /// Words said by both sides so far.
-    words: u64,
+    carrier: Carrier,
+    /// Over WebRTC: what the client is hearing, and what it is yet to be told of what it does not hear to the end.
+    sounding: Vec<Sounding>,
+    cuts: Vec<(ResponseId, ServerEvent)>,
     events: u64,
 }
 
@@ -44,8 +53,30 @@ struct Cause {
     event_id: Option<String>,
     /// What it does to an item, where it does something to an item: part of the codes of its errors.
     verb: &'static str,
+    /// What it wants of a response, where it asks for one.
+    ordered: Option<Box<Ordered>>,
+}
+
+/// What the conversation need not know of a response that was asked for.
+struct Ordered {
+    modality: Modality,
+    format: AudioFormat,
+    voice: String,
+    max_output_tokens: Option<u32>,
     metadata: Option<Value>,
-    modality: Option<Modality>,
+}
+
+impl Ordered {
+    /// A response that nobody asked for is as the session has it.
+    fn of(session: &Session) -> Self {
+        Self {
+            modality: session.output_modalities[0],
+            format: session.audio.output.format,
+            voice: session.audio.output.voice.clone(),
+            max_output_tokens: session.max_output_tokens,
+            metadata: None,
+        }
+    }
 }
 
 /// Who a client speaks to.
@@ -56,11 +87,13 @@ pub(super) struct Introduction<'a> {
     recogniser: String,
     voices: &'a [Voice],
     config: &'a SessionConfig,
+    /// What the session is for.
+    kind: Kind,
 }
 
 impl<'a> Introduction<'a> {
     /// `model` is the one that the client asked for: there is no other, but clients want to find it again.
-    pub(super) fn new(app: &'a App, model: Option<String>) -> Self {
+    pub(super) fn new(app: &'a App, model: Option<String>, kind: Kind) -> Self {
         let status = app.engine_status.borrow();
         let engine = |kind| {
             let engine = status.iter().find(|engine| engine.kind == kind);
@@ -71,29 +104,32 @@ impl<'a> Introduction<'a> {
             recogniser: engine(EngineKind::Stt),
             voices: &app.voices,
             config: &app.session,
+            kind,
         }
     }
 }
 
 impl Translator {
     pub(super) fn new(key: &str, introduction: Introduction<'_>, studio: bool) -> Self {
+        let session = settings::initial(key, &introduction);
         Self {
             key: key.to_owned(),
-            session: settings::initial(key, &introduction),
+            microphone: Microphone::new(session.audio.input.format),
+            session,
             voices: introduction.voices.iter().map(|voice| voice.name.clone()).collect(),
             studio,
-            microphone: Microphone::new(),
             cause: None,
             answers: Vec::new(),
-            newest: None,
-            words: 0,
+            carrier: Carrier::WebSocket,
+            sounding: Vec::new(),
+            cuts: Vec::new(),
             events: 0,
         }
     }
 
     /// The first event of a session.
     pub(super) fn greeting(&mut self) -> String {
-        let session = self.session.clone();
+        let session = self.session.shown();
         self.write(&ServerEvent::SessionCreated { session })
     }
 

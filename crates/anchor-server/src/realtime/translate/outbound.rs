@@ -1,10 +1,10 @@
 //! From the conversation to the wire.
 
 use anchor_core::engine::{EngineError, Role as Speaker};
-use anchor_core::{ClientError, Event, Item as Entry, ItemId, ItemStatus};
+use anchor_core::{ClientError, Content as Said, Event, Item as Entry, ItemId, ItemStatus};
 
 use super::super::wire::{Content, Error, Failure, Item, Part, Role, ServerEvent, Status, TranscriptionUsage};
-use super::{Translator, settings};
+use super::{Translator, detection};
 use crate::studio::StudioEvent;
 use crate::transport::ServerMessage;
 
@@ -46,22 +46,28 @@ impl Translator {
                 let response_id = self.response_name(response);
                 return self.tell_studio(&StudioEvent::latency(response_id, &latency));
             }
+            Event::ClientError(ClientError::CancelNotActive) if self.is_clearing() => return Vec::new(),
             Event::ClientError(error) => {
                 let error = self.client_error(error);
                 return vec![self.refuse(error)];
             }
-            Event::ResponseCreated { response } => vec![self.response_created(response)],
-            Event::AnswerStarted { response, item, previous, .. } => self.answer_started(response, item, previous),
+            Event::ResponseCreated { response, out_of_band } => vec![self.response_created(response, out_of_band)],
+            Event::OutputAdded { response, index, item, previous } => {
+                self.output_added(response, index, item, previous)
+            }
             Event::AnswerText { response, delta } => self.answer_text(response, delta).into_iter().collect(),
-            Event::AnswerDone { response, item, previous, .. } => self.answer_done(response, item, previous),
-            Event::ResponseDone { response, outcome, item } => vec![self.response_done(response, &outcome, item)],
+            Event::OutputDone { response, index, item, previous } => self.output_done(response, index, item, previous),
+            Event::ResponseDone { response, outcome, output, usage } => {
+                let done = self.response_done(response, &outcome, output, usage);
+                done.into_iter().chain(self.cut(response)).collect()
+            }
             Event::TranscriptDone { item, text, length } => {
                 self.transcribed(&item, text, length.duration().as_secs_f64())
             }
             Event::TranscriptFailed { item, error } => self.transcription_failed(&item, &error),
             Event::SessionUpdated(config) => {
-                settings::adopt(&mut self.session, &config);
-                vec![ServerEvent::SessionUpdated { session: self.session.clone() }]
+                detection::adopt(&mut self.session, &config);
+                vec![ServerEvent::SessionUpdated { session: self.session.shown() }]
             }
             Event::SpeechStarted { item, at } => {
                 vec![ServerEvent::SpeechStarted { audio_start_ms: at.as_ms(), item_id: item.to_string() }]
@@ -73,11 +79,15 @@ impl Translator {
                 vec![ServerEvent::InputCommitted { previous_item_id: name(previous), item_id: item.to_string() }]
             }
             Event::InputCleared => vec![ServerEvent::InputCleared],
+            Event::IdleTimeout { item, start, end } => vec![ServerEvent::IdleTimeout {
+                audio_start_ms: start.as_ms(),
+                audio_end_ms: end.as_ms(),
+                item_id: item.to_string(),
+            }],
             Event::ItemAdded { item, previous } => {
                 vec![ServerEvent::ItemAdded { previous_item_id: name(previous), item: shown(item) }]
             }
             Event::ItemDone { item, previous } => {
-                self.words += words(item.text.as_deref().unwrap_or_default());
                 vec![ServerEvent::ItemDone { previous_item_id: name(previous), item: shown(item) }]
             }
             Event::ItemRetrieved(item) => vec![ServerEvent::ItemRetrieved { item: retrieved(item) }],
@@ -90,13 +100,12 @@ impl Translator {
         self.write_all(&events)
     }
 
-    fn write_all(&mut self, events: &[ServerEvent]) -> Vec<String> {
+    pub(super) fn write_all(&mut self, events: &[ServerEvent]) -> Vec<String> {
         events.iter().map(|event| self.write(event)).collect()
     }
 
     /// The wire speaks of a hypothesis as text that only grows, which ours is not until it is final.
-    fn transcribed(&mut self, item: &ItemId, text: String, seconds: f64) -> Vec<ServerEvent> {
-        self.words += words(&text);
+    fn transcribed(&self, item: &ItemId, text: String, seconds: f64) -> Vec<ServerEvent> {
         if self.session.audio.input.transcription.is_none() {
             return Vec::new();
         }
@@ -136,8 +145,13 @@ impl Translator {
             ClientError::NoSuchItem(_) if verb == "create" => {
                 ("item_create_invalid_previous_item_id".to_owned(), Some("previous_item_id"))
             }
+            ClientError::NoSuchItem(_) if verb == "reference" => {
+                ("item_reference_invalid_item_id".to_owned(), Some("response.input"))
+            }
             ClientError::NoSuchItem(_) => (format!("item_{verb}_invalid_item_id"), Some("item_id")),
             ClientError::ItemExists(_) => ("item_create_invalid_item_id".to_owned(), Some("item.id")),
+            ClientError::NoSuchCall(_) => ("invalid_tool_call_id".to_owned(), Some("item.call_id")),
+            ClientError::TooMany { .. } => ("too_many_in_progress".to_owned(), None),
             ClientError::NotTruncatable(_) => ("unsupported_content_type".to_owned(), Some("item_id")),
         };
         Error { event_id, ..Error::invalid(code, param, message) }
@@ -146,10 +160,6 @@ impl Translator {
 
 pub(super) fn name(item: Option<ItemId>) -> Option<String> {
     item.map(|item| item.to_string())
-}
-
-pub(super) fn words(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
 }
 
 pub(super) fn failure(code: &'static str, error: &EngineError) -> Failure {
@@ -168,19 +178,31 @@ fn retrieved(entry: Entry) -> Item {
     item(entry, Some("realtime.item"))
 }
 
-fn item(Entry { id, role, text, spoken, status }: Entry, object: Option<&'static str>) -> Item {
+fn item(Entry { id, content, status }: Entry, object: Option<&'static str>) -> Item {
+    let id = id.to_string();
     let (status, empty) = match status {
         ItemStatus::InProgress => (Status::InProgress, true),
         ItemStatus::Completed => (Status::Completed, false),
         ItemStatus::Incomplete => (Status::Incomplete, false),
     };
-    let (role, content) = match (role, spoken) {
+    match content {
+        Said::Message { role, text, spoken } => {
+            let (role, content) = message(role, text, spoken);
+            Item::Message { id, object, status, role, content: if empty { Vec::new() } else { vec![content] } }
+        }
+        Said::Call { call: call_id, name, arguments } => {
+            Item::FunctionCall { id, object, status, name, call_id, arguments }
+        }
+        Said::CallOutput { call: call_id, output } => Item::FunctionCallOutput { id, object, status, call_id, output },
+    }
+}
+
+fn message(role: Speaker, text: Option<String>, spoken: bool) -> (Role, Content) {
+    match (role, spoken) {
         (Speaker::User, true) => (Role::User, Content::InputAudio { transcript: text }),
         (Speaker::User, false) => (Role::User, Content::InputText { text: text.unwrap_or_default() }),
         (Speaker::System, _) => (Role::System, Content::InputText { text: text.unwrap_or_default() }),
         (Speaker::Assistant, true) => (Role::Assistant, Content::OutputAudio { transcript: text.unwrap_or_default() }),
         (Speaker::Assistant, false) => (Role::Assistant, Content::OutputText { text: text.unwrap_or_default() }),
-    };
-    let content = if empty { Vec::new() } else { vec![content] };
-    Item::Message { id: id.to_string(), object, status, role, content }
+    }
 }

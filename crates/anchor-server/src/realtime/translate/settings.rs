@@ -2,32 +2,26 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use anchor_core::{SessionConfig, SessionUpdate, TurnDetection as Endpointing};
+use anchor_core::SessionUpdate;
 use serde_json::{Value, json};
 
-use super::super::pcm::WIRE_RATE;
 use super::super::wire::{
-    AudioFormat, AudioPatch, Eagerness, Error, FormatPatch, InputPatch, Modality, OutputPatch, SemanticVad, ServerVad,
-    Session, SessionAudio, SessionInput, SessionOutput, SessionPatch, Transcription, TranscriptionPatch, TurnDetection,
-    TurnDetectionKind, TurnDetectionPatch, VoicePatch,
+    AudioFormat, AudioPatch, Error, FormatPatch, InputPatch, Kind, Modality, OutputPatch, Session, SessionAudio,
+    SessionInput, SessionOutput, SessionPatch, Transcription, TranscriptionPatch, VoicePatch,
 };
-use super::Introduction;
-
-/// The one form of sound there is.
-pub(super) const FORMAT: AudioFormat = AudioFormat { kind: "audio/pcm", rate: WIRE_RATE };
+use super::{Introduction, detection, tools};
 
 /// Voices of the hosted API. Clients ask for them by default, so they mean the anchor's own voice.
-const HOSTED_VOICES: &[&str] =
+pub(crate) const HOSTED_VOICES: &[&str] =
     &["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"];
 
 /// The settings a session begins with.
 pub(super) fn initial(key: &str, introduction: &Introduction<'_>) -> Session {
-    let Introduction { model, recogniser, voices, config } = introduction;
+    let Introduction { model, recogniser, voices, config, kind } = introduction;
     let voice = config.voice.clone().or_else(|| voices.first().map(|voice| voice.name.clone()));
     Session {
-        kind: "realtime",
+        kind: *kind,
         object: "realtime.session",
         id: format!("sess_{key}"),
         model: model.clone(),
@@ -35,17 +29,17 @@ pub(super) fn initial(key: &str, introduction: &Introduction<'_>) -> Session {
         instructions: config.instructions.clone(),
         audio: SessionAudio {
             input: SessionInput {
-                format: FORMAT,
+                format: AudioFormat::Pcm,
                 transcription: Some(Transcription {
                     model: recogniser.clone(),
                     language: config.language.clone(),
                     prompt: None,
                 }),
                 noise_reduction: None,
-                turn_detection: config.turn_detection.as_ref().map(server_vad).map(TurnDetection::ServerVad),
+                turn_detection: detection::initial(config, *kind),
             },
             output: SessionOutput {
-                format: FORMAT,
+                format: AudioFormat::Pcm,
                 voice: voice.unwrap_or_else(|| "default".to_owned()),
                 speed: rounded(config.speed),
             },
@@ -62,23 +56,11 @@ pub(super) fn initial(key: &str, introduction: &Introduction<'_>) -> Session {
     }
 }
 
-/// Takes over what the conversation made of the settings where it has limits of its own.
-pub(super) fn adopt(session: &mut Session, config: &SessionConfig) {
-    if let (Some(TurnDetection::ServerVad(shown)), Some(rules)) =
-        (&mut session.audio.input.turn_detection, &config.turn_detection)
-    {
-        *shown = ServerVad { idle_timeout_ms: shown.idle_timeout_ms, ..server_vad(rules) };
-    }
-}
-
 /// Changes `session` as the client asks, and says what that changes for the conversation. On an error nothing is changed.
 pub(super) fn amend(session: &mut Session, patch: SessionPatch, voices: &[String]) -> Result<SessionUpdate, Error> {
     let mut amended = session.clone();
     let mut update = SessionUpdate::default();
-    if let Some(kind) = patch.kind.filter(|kind| kind != "realtime") {
-        let message = format!("Sessions of type '{kind}' are not offered. Use 'realtime'.");
-        return Err(Error::invalid("invalid_value", Some("session.type"), message));
-    }
+    check_kind(session.kind, &patch)?;
     if let Some(modalities) = patch.output_modalities {
         let modality = one_modality(&modalities, "session.output_modalities")?;
         amended.output_modalities = [modality];
@@ -89,16 +71,25 @@ pub(super) fn amend(session: &mut Session, patch: SessionPatch, voices: &[String
         update.instructions = Some(instructions);
     }
     if let Some(tokens) = &patch.max_output_tokens {
-        amended.max_output_tokens = max_output_tokens(tokens)?;
+        amended.max_output_tokens = max_output_tokens(tokens, "session.max_output_tokens")?;
         update.max_tokens = Some(amended.max_output_tokens);
     }
     let AudioPatch { input, output } = patch.audio.unwrap_or_default();
-    amend_input(&mut amended.audio.input, input.unwrap_or_default(), &mut update)?;
+    amend_input(&mut amended.audio.input, input.unwrap_or_default(), session.kind, &mut update)?;
     amend_output(&mut amended.audio.output, output.unwrap_or_default(), voices, &mut update)?;
 
-    amended.tools = patch.tools.unwrap_or(amended.tools);
-    amended.tool_choice = patch.tool_choice.unwrap_or(amended.tool_choice);
-    amended.truncation = patch.truncation.unwrap_or(amended.truncation);
+    if let Some(offered) = patch.tools {
+        update.tools = Some(tools::offered(&offered, "session.tools")?);
+        amended.tools = offered;
+    }
+    if let Some(choice) = patch.tool_choice {
+        update.tool_choice = Some(tools::choice(&choice, "session.tool_choice")?);
+        amended.tool_choice = choice;
+    }
+    if let Some(truncation) = patch.truncation {
+        update.retention = Some(tools::retention(&truncation)?);
+        amended.truncation = truncation;
+    }
     amended.tracing = patch.tracing.unwrap_or(amended.tracing);
     amended.prompt = patch.prompt.unwrap_or(amended.prompt);
     amended.include = patch.include.unwrap_or(amended.include);
@@ -108,21 +99,65 @@ pub(super) fn amend(session: &mut Session, patch: SessionPatch, voices: &[String
     Ok(update)
 }
 
-fn amend_input(input: &mut SessionInput, patch: InputPatch, update: &mut SessionUpdate) -> Result<(), Error> {
-    check_format(patch.format, "session.audio.input.format")?;
+/// A session stays what it was opened as, and one that only transcribes has no settings of answers.
+fn check_kind(kind: Kind, patch: &SessionPatch) -> Result<(), Error> {
+    if let Some(asked) = patch.kind.as_ref().filter(|asked| *asked != kind.name()) {
+        let message = format!(
+            "This is a session of type '{}' and cannot become '{asked}'. Connect with '?intent=transcription' for \
+             transcripts without answers, and without it for a conversation.",
+            kind.name()
+        );
+        return Err(Error::invalid("invalid_value", Some("session.type"), message));
+    }
+    let foreign = [
+        ("output_modalities", patch.output_modalities.is_some()),
+        ("instructions", patch.instructions.is_some()),
+        ("audio.output", patch.audio.as_ref().is_some_and(|audio| audio.output.is_some())),
+        ("max_output_tokens", patch.max_output_tokens.is_some()),
+        ("tools", patch.tools.is_some()),
+        ("tool_choice", patch.tool_choice.is_some()),
+        ("truncation", patch.truncation.is_some()),
+    ];
+    match foreign.iter().find(|(_, given)| *given && kind == Kind::Transcription) {
+        Some((name, _)) => {
+            let param = format!("session.{name}");
+            let message = format!("Unknown parameter: '{param}'. A session of type 'transcription' gives no answers.");
+            Err(Error::invalid("unknown_parameter", Some(&param), message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn amend_input(
+    input: &mut SessionInput,
+    patch: InputPatch,
+    kind: Kind,
+    update: &mut SessionUpdate,
+) -> Result<(), Error> {
+    input.format = format(patch.format, input.format, "session.audio.input.format")?;
     if let Some(transcription) = patch.transcription {
         input.transcription = transcription.map(|patch| transcribe(input.transcription.take(), patch));
-        update.language = Some(input.transcription.as_ref().and_then(|transcription| transcription.language.clone()));
+        // Without transcription events the anchor goes on transcribing for itself, as it did.
+        if let Some(wanted) = &input.transcription {
+            update.language = Some(wanted.language.clone());
+            update.vocabulary = Some(wanted.prompt.clone());
+        }
     }
     if let Some(noise_reduction) = patch.noise_reduction {
+        let kind = noise_reduction.as_ref().map(|wanted| wanted["type"].as_str().unwrap_or_default());
+        if kind.is_some_and(|kind| kind != "near_field" && kind != "far_field") {
+            const PARAM: &str = "session.audio.input.noise_reduction.type";
+            let message = format!("'{PARAM}' must be 'near_field' or 'far_field'.");
+            return Err(Error::invalid("invalid_value", Some(PARAM), message));
+        }
         input.noise_reduction = noise_reduction;
     }
     if let Some(detection) = patch.turn_detection {
         input.turn_detection = match detection {
-            Some(patch) => Some(detect(input.turn_detection.as_ref(), patch)?),
+            Some(patch) => Some(detection::detect(input.turn_detection.as_ref(), patch, kind)?),
             None => None,
         };
-        update.turn_detection = Some(input.turn_detection.as_ref().map(endpointing));
+        update.turn_detection = Some(input.turn_detection.as_ref().map(detection::endpointing));
     }
     Ok(())
 }
@@ -133,23 +168,30 @@ fn amend_output(
     voices: &[String],
     update: &mut SessionUpdate,
 ) -> Result<(), Error> {
-    check_format(patch.format, "session.audio.output.format")?;
-    if let Some(VoicePatch::Name(name) | VoicePatch::Custom { id: name }) = patch.voice {
-        update.voice = match voices.first() {
-            Some(own) if HOSTED_VOICES.contains(&name.as_str()) && !voices.contains(&name) => Some(own.clone()),
-            Some(_) if !voices.contains(&name) => {
-                let message = format!("There is no voice '{name}'. Choose one of: {}.", voices.join(", "));
-                return Err(Error::invalid("invalid_value", Some("session.audio.output.voice"), message));
-            }
-            _ => Some(name.clone()),
-        };
-        output.voice = name;
+    output.format = format(patch.format, output.format, "session.audio.output.format")?;
+    if let Some(voice) = patch.voice {
+        (output.voice, update.voice) =
+            own_voice(voice, voices, "session.audio.output.voice").map(|(a, b)| (a, Some(b)))?;
     }
     if let Some(speed) = patch.speed {
         output.speed = decimal(speed, 0.25..=1.5, "session.audio.output.speed")?;
         update.speed = Some(speed as f32);
     }
     Ok(())
+}
+
+/// The voice as the client calls it, and the anchor's own that is meant.
+pub(super) fn own_voice(voice: VoicePatch, voices: &[String], param: &str) -> Result<(String, String), Error> {
+    let (VoicePatch::Name(name) | VoicePatch::Custom { id: name }) = voice;
+    let own = match voices.first() {
+        Some(own) if HOSTED_VOICES.contains(&name.as_str()) && !voices.contains(&name) => own.clone(),
+        Some(_) if !voices.contains(&name) => {
+            let message = format!("There is no voice '{name}'. Choose one of: {}.", voices.join(", "));
+            return Err(Error::invalid("invalid_value", Some(param), message));
+        }
+        _ => name.clone(),
+    };
+    Ok((name, own))
 }
 
 /// The one form in which the anchor is to answer.
@@ -167,26 +209,31 @@ pub(super) fn modality(speak: bool) -> Modality {
     if speak { Modality::Audio } else { Modality::Text }
 }
 
-fn max_output_tokens(tokens: &Value) -> Result<Option<u32>, Error> {
-    const PARAM: &str = "session.max_output_tokens";
+pub(super) fn max_output_tokens(tokens: &Value, param: &str) -> Result<Option<u32>, Error> {
     match (tokens.as_i64(), tokens.as_str()) {
-        (Some(tokens), _) => integer(tokens, 1..=4096, PARAM).map(|tokens| Some(tokens as u32)),
+        (Some(tokens), _) => integer(tokens, 1..=4096, param).map(|tokens| Some(tokens as u32)),
         (None, Some("inf")) => Ok(None),
         _ => {
-            let message = format!("'{PARAM}' must be a whole number from 1 to 4096, or \"inf\".");
-            Err(Error::invalid("invalid_type", Some(PARAM), message))
+            let message = format!("'{param}' must be a whole number from 1 to 4096, or \"inf\".");
+            Err(Error::invalid("invalid_type", Some(param), message))
         }
     }
 }
 
-fn check_format(format: Option<FormatPatch>, param: &str) -> Result<(), Error> {
-    let Some(FormatPatch { kind, rate }) = format else { return Ok(()) };
-    if let Some(kind) = kind.filter(|kind| kind != FORMAT.kind) {
-        let message = format!("'{kind}' is not offered. Send and expect 'audio/pcm' at {WIRE_RATE} Hz.");
-        return Err(Error::invalid("invalid_value", Some(&format!("{param}.type")), message));
+pub(super) fn format(patch: Option<FormatPatch>, current: AudioFormat, param: &str) -> Result<AudioFormat, Error> {
+    let Some(FormatPatch { kind, rate }) = patch else { return Ok(current) };
+    let format = match kind {
+        None => current,
+        Some(kind) => AudioFormat::ALL.into_iter().find(|format| format.name() == kind).ok_or_else(|| {
+            let message = format!("There is no format '{kind}'. Use 'audio/pcm', 'audio/pcmu' or 'audio/pcma'.");
+            Error::invalid("invalid_value", Some(&format!("{param}.type")), message)
+        })?,
+    };
+    if let Some(rate) = rate {
+        let only = i64::from(format.rate());
+        integer(rate, only..=only, &format!("{param}.rate"))?;
     }
-    let only = i64::from(WIRE_RATE);
-    rate.map_or(Ok(()), |rate| integer(rate, only..=only, &format!("{param}.rate")).map(|_| ()))
+    Ok(format)
 }
 
 fn transcribe(current: Option<Transcription>, patch: TranscriptionPatch) -> Transcription {
@@ -198,99 +245,13 @@ fn transcribe(current: Option<Transcription>, patch: TranscriptionPatch) -> Tran
     }
 }
 
-/// What is absent stays as it is, or is the default where the kind of detection changes.
-fn detect(current: Option<&TurnDetection>, patch: TurnDetectionPatch) -> Result<TurnDetection, Error> {
-    let usual = server_vad(&Endpointing::default());
-    let (kind, server, semantic) = match current {
-        None => (TurnDetectionKind::ServerVad, usual, SemanticVad::default()),
-        Some(TurnDetection::ServerVad(server)) => {
-            let ServerVad { create_response, interrupt_response, .. } = *server;
-            let semantic = SemanticVad { create_response, interrupt_response, ..SemanticVad::default() };
-            (TurnDetectionKind::ServerVad, server.clone(), semantic)
-        }
-        Some(TurnDetection::SemanticVad(semantic)) => {
-            let SemanticVad { create_response, interrupt_response, .. } = *semantic;
-            let server = ServerVad { create_response, interrupt_response, ..usual };
-            (TurnDetectionKind::SemanticVad, server, semantic.clone())
-        }
-    };
-    Ok(match patch.kind.unwrap_or(kind) {
-        TurnDetectionKind::ServerVad => TurnDetection::ServerVad(detect_silence(server, patch)?),
-        TurnDetectionKind::SemanticVad => TurnDetection::SemanticVad(SemanticVad {
-            eagerness: patch.eagerness.unwrap_or(semantic.eagerness),
-            create_response: patch.create_response.unwrap_or(semantic.create_response),
-            interrupt_response: patch.interrupt_response.unwrap_or(semantic.interrupt_response),
-        }),
-    })
-}
-
-/// Longest padding or pause a client may ask for, in milliseconds.
-const MILLISECONDS_MAX: i64 = 10_000;
-
-fn detect_silence(current: ServerVad, patch: TurnDetectionPatch) -> Result<ServerVad, Error> {
-    let param = |name: &str| format!("session.audio.input.turn_detection.{name}");
-    let milliseconds = |value: Option<i64>, current: u64, name: &str| match value {
-        Some(value) => integer(value, 0..=MILLISECONDS_MAX, &param(name)).map(i64::unsigned_abs),
-        None => Ok(current),
-    };
-    Ok(ServerVad {
-        threshold: match patch.threshold {
-            Some(threshold) => decimal(threshold, 0.0..=1.0, &param("threshold"))?,
-            None => current.threshold,
-        },
-        prefix_padding_ms: milliseconds(patch.prefix_padding_ms, current.prefix_padding_ms, "prefix_padding_ms")?,
-        silence_duration_ms: milliseconds(
-            patch.silence_duration_ms,
-            current.silence_duration_ms,
-            "silence_duration_ms",
-        )?,
-        create_response: patch.create_response.unwrap_or(current.create_response),
-        interrupt_response: patch.interrupt_response.unwrap_or(current.interrupt_response),
-        idle_timeout_ms: patch.idle_timeout_ms.or(current.idle_timeout_ms),
-    })
-}
-
-fn server_vad(rules: &Endpointing) -> ServerVad {
-    ServerVad {
-        threshold: rounded(rules.threshold),
-        prefix_padding_ms: rules.prefix_padding.as_millis() as u64,
-        silence_duration_ms: rules.silence_duration.as_millis() as u64,
-        create_response: rules.create_response,
-        interrupt_response: rules.interrupt_response,
-        idle_timeout_ms: None,
-    }
-}
-
-/// How the conversation is to hear the end of a turn. It judges by pauses alone, so eagerness becomes the pause.
-fn endpointing(detection: &TurnDetection) -> Endpointing {
-    match detection {
-        TurnDetection::ServerVad(rules) => Endpointing {
-            threshold: rules.threshold as f32,
-            prefix_padding: Duration::from_millis(rules.prefix_padding_ms),
-            silence_duration: Duration::from_millis(rules.silence_duration_ms),
-            create_response: rules.create_response,
-            interrupt_response: rules.interrupt_response,
-        },
-        TurnDetection::SemanticVad(SemanticVad { eagerness, create_response, interrupt_response }) => {
-            let usual = Endpointing::default();
-            let silence_duration = match eagerness {
-                Eagerness::High => usual.silence_duration * 7 / 10,
-                Eagerness::Medium | Eagerness::Auto => usual.silence_duration,
-                Eagerness::Low => usual.silence_duration * 2,
-            };
-            let (create_response, interrupt_response) = (*create_response, *interrupt_response);
-            Endpointing { silence_duration, create_response, interrupt_response, ..usual }
-        }
-    }
-}
-
 /// Checks a whole number against its limits.
 pub(super) fn integer(value: i64, limits: RangeInclusive<i64>, param: &str) -> Result<i64, Error> {
     within(value, limits, "integer", param)
 }
 
 /// Checks a number against its limits.
-fn decimal(value: f64, limits: RangeInclusive<f64>, param: &str) -> Result<f64, Error> {
+pub(super) fn decimal(value: f64, limits: RangeInclusive<f64>, param: &str) -> Result<f64, Error> {
     within(value, limits, "decimal", param)
 }
 
@@ -307,6 +268,6 @@ fn within<T: PartialOrd + Display>(value: T, limits: RangeInclusive<T>, kind: &s
 }
 
 /// A number as it was written in decimal, without the digits that binary adds.
-fn rounded(value: f32) -> f64 {
+pub(super) fn rounded(value: f32) -> f64 {
     (f64::from(value) * 1e4).round() / 1e4
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
-use super::{Error, Modality, SessionPatch};
+use super::{Error, FormatPatch, Modality, SessionPatch, VoicePatch};
 
 /// Longest name a client may give to an event or an item, in bytes. It is sent back with whatever concerns it.
 pub(crate) const NAME_MAX: usize = 512;
@@ -16,7 +16,7 @@ pub(crate) const NAME_MAX: usize = 512;
 /// 1 MiB.
 const COMMAND_MAX: usize = 256 * 1024;
 
-/// The one type of message that may be longer.
+/// The one type of message that is nothing but sound.
 const SOUND: &str = "input_audio_buffer.append";
 
 /// Everything a client may send, by its `type`.
@@ -31,7 +31,7 @@ pub(crate) enum ClientEvent {
     #[serde(rename = "input_audio_buffer.clear")]
     InputAudioBufferClear {},
     #[serde(rename = "conversation.item.create")]
-    ConversationItemCreate { previous_item_id: Option<String>, item: NewItem },
+    ConversationItemCreate { previous_item_id: Option<String>, item: Box<NewItem> },
     #[serde(rename = "conversation.item.delete")]
     ConversationItemDelete { item_id: String },
     #[serde(rename = "conversation.item.retrieve")]
@@ -39,15 +39,17 @@ pub(crate) enum ClientEvent {
     #[serde(rename = "conversation.item.truncate")]
     ConversationItemTruncate { item_id: String, content_index: i64, audio_end_ms: i64 },
     #[serde(rename = "response.create")]
-    ResponseCreate { response: Option<ResponseRequest> },
+    ResponseCreate { response: Option<Box<ResponseRequest>> },
     #[serde(rename = "response.cancel")]
     ResponseCancel { response_id: Option<String> },
+    #[serde(rename = "output_audio_buffer.clear")]
+    OutputAudioBufferClear {},
     /// Beyond the dialect, from the studio page: how much of a response was really heard so far.
     #[serde(rename = "anchor.playout")]
     Playout { response_id: String, played_ms: i64 },
 }
 
-/// An item a client puts into the conversation.
+/// An item a client puts into the conversation, or gives to one response.
 #[derive(Debug, Deserialize)]
 pub(crate) struct NewItem {
     pub(crate) id: Option<String>,
@@ -56,6 +58,10 @@ pub(crate) struct NewItem {
     pub(crate) role: Option<String>,
     #[serde(default)]
     pub(crate) content: Vec<NewPart>,
+    pub(crate) call_id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) arguments: Option<String>,
+    pub(crate) output: Option<String>,
 }
 
 /// A part of such an item.
@@ -64,17 +70,34 @@ pub(crate) struct NewPart {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) text: Option<String>,
+    pub(crate) audio: Option<String>,
     pub(crate) transcript: Option<String>,
 }
 
 /// The settings of one response.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct ResponseRequest {
     pub(crate) instructions: Option<String>,
     pub(crate) output_modalities: Option<Vec<Modality>>,
+    pub(crate) max_output_tokens: Option<Value>,
+    pub(crate) audio: Option<ResponseAudioRequest>,
+    pub(crate) tools: Option<Vec<Value>>,
+    pub(crate) tool_choice: Option<Value>,
     pub(crate) metadata: Option<Value>,
     pub(crate) conversation: Option<String>,
-    pub(crate) input: Option<Vec<Value>>,
+    pub(crate) input: Option<Vec<NewItem>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResponseAudioRequest {
+    pub(crate) output: Option<ResponseOutputRequest>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ResponseOutputRequest {
+    pub(crate) format: Option<FormatPatch>,
+    pub(crate) voice: Option<VoicePatch>,
 }
 
 /// Reads one message: the client's name for it and what it asks for. An error names the place as a dotted path.
@@ -89,14 +112,21 @@ pub(crate) fn parse<E: DeserializeOwned>(text: &str) -> Result<(Option<String>, 
             return Err(Error::invalid("invalid_value", Some("event_id"), message));
         }
     };
-    if text.len() > COMMAND_MAX && fields.get("type").is_none_or(|kind| kind != SOUND) {
-        let message = format!("The message has {} bytes; without sound it may have {COMMAND_MAX}.", text.len());
+    let rest = text.len() - sound(&fields);
+    if rest > COMMAND_MAX && fields.get("type").is_none_or(|kind| kind != SOUND) {
+        let message = format!("The message has {rest} bytes that are no sound; it may have {COMMAND_MAX}.");
         return Err(Error { event_id, ..Error::invalid("string_above_max_length", None, message) });
     }
     match event(fields) {
         Ok(event) => Ok((event_id, event)),
         Err(error) => Err(Error { event_id, ..error }),
     }
+}
+
+/// How much of a message is recorded sound in an item: it is not kept once it is transcribed.
+fn sound(fields: &Map<String, Value>) -> usize {
+    let parts = fields.get("item").and_then(|item| item["content"].as_array());
+    parts.into_iter().flatten().filter_map(|part| part["audio"].as_str()).map(str::len).sum()
 }
 
 fn event<E: DeserializeOwned>(mut fields: Map<String, Value>) -> Result<E, Error> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{AudioFormat, Modality, Session};
+use super::{AudioFormat, Modality, Shown};
 
 /// Everything the server may send, by its `type`. Its `event_id` is put beside it when it is sent.
 #[derive(Debug, Serialize)]
@@ -12,9 +12,9 @@ pub(crate) enum ServerEvent {
     #[serde(rename = "error")]
     Error { error: Error },
     #[serde(rename = "session.created")]
-    SessionCreated { session: Session },
+    SessionCreated { session: Shown },
     #[serde(rename = "session.updated")]
-    SessionUpdated { session: Session },
+    SessionUpdated { session: Shown },
     #[serde(rename = "input_audio_buffer.speech_started")]
     SpeechStarted { audio_start_ms: u64, item_id: String },
     #[serde(rename = "input_audio_buffer.speech_stopped")]
@@ -23,6 +23,8 @@ pub(crate) enum ServerEvent {
     InputCommitted { previous_item_id: Option<String>, item_id: String },
     #[serde(rename = "input_audio_buffer.cleared")]
     InputCleared,
+    #[serde(rename = "input_audio_buffer.timeout_triggered")]
+    IdleTimeout { audio_start_ms: u64, audio_end_ms: u64, item_id: String },
     #[serde(rename = "conversation.item.added")]
     ItemAdded { previous_item_id: Option<String>, item: Item },
     #[serde(rename = "conversation.item.done")]
@@ -33,6 +35,12 @@ pub(crate) enum ServerEvent {
     ItemDeleted { item_id: String },
     #[serde(rename = "conversation.item.truncated")]
     ItemTruncated { item_id: String, content_index: u32, audio_end_ms: u64 },
+    #[serde(rename = "output_audio_buffer.started")]
+    OutputAudioBufferStarted { response_id: String },
+    #[serde(rename = "output_audio_buffer.stopped")]
+    OutputAudioBufferStopped { response_id: String },
+    #[serde(rename = "output_audio_buffer.cleared")]
+    OutputAudioBufferCleared { response_id: String },
     #[serde(rename = "conversation.item.input_audio_transcription.delta")]
     TranscriptionDelta { item_id: String, content_index: u32, delta: String },
     #[serde(rename = "conversation.item.input_audio_transcription.completed")]
@@ -90,6 +98,19 @@ pub(crate) enum ServerEvent {
         place: Place,
         part: Part,
     },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    CallDelta {
+        #[serde(flatten)]
+        place: CallPlace,
+        delta: String,
+    },
+    #[serde(rename = "response.function_call_arguments.done")]
+    CallDone {
+        #[serde(flatten)]
+        place: CallPlace,
+        name: String,
+        arguments: String,
+    },
     #[serde(rename = "response.output_item.done")]
     OutputItemDone { response_id: String, output_index: u32, item: Item },
     #[serde(rename = "response.done")]
@@ -103,6 +124,15 @@ pub(crate) struct Place {
     pub(crate) item_id: String,
     pub(crate) output_index: u32,
     pub(crate) content_index: u32,
+}
+
+/// Which call of a response something is about.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CallPlace {
+    pub(crate) response_id: String,
+    pub(crate) item_id: String,
+    pub(crate) output_index: u32,
+    pub(crate) call_id: String,
 }
 
 /// Longest text of an error, in bytes: some of it quotes the client, who may have sent anything.
@@ -144,6 +174,23 @@ pub(crate) enum Item {
         status: Status,
         role: Role,
         content: Vec<Content>,
+    },
+    FunctionCall {
+        id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        object: Option<&'static str>,
+        status: Status,
+        name: String,
+        call_id: String,
+        arguments: String,
+    },
+    FunctionCallOutput {
+        id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        object: Option<&'static str>,
+        status: Status,
+        call_id: String,
+        output: String,
     },
 }
 
@@ -191,8 +238,12 @@ pub(crate) struct Response {
     pub(crate) status: Status,
     pub(crate) status_details: Option<StatusDetails>,
     pub(crate) output: Vec<Item>,
-    pub(crate) conversation_id: String,
+    /// Absent where it is made beside the conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) conversation_id: Option<String>,
     pub(crate) output_modalities: [Modality; 1],
+    #[serde(serialize_with = "super::or_inf")]
+    pub(crate) max_output_tokens: Option<u32>,
     pub(crate) audio: ResponseAudio,
     pub(crate) usage: Option<Usage>,
     pub(crate) metadata: Option<Value>,
@@ -214,6 +265,7 @@ pub(crate) struct ResponseOutput {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum StatusDetails {
     Cancelled { reason: &'static str },
+    Incomplete { reason: &'static str },
     Failed { error: Failure },
 }
 

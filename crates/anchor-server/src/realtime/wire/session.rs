@@ -1,14 +1,59 @@
 //! A session's settings: as they are sent back, complete, and as a client changes them, in part.
 
 use serde::de::IgnoredAny;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// A conversation.
+    #[default]
+    Realtime,
+    /// Transcripts without answers.
+    Transcription,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Realtime => "realtime",
+            Self::Transcription => "transcription",
+        }
+    }
+}
+
+/// A session as it is sent back.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Shown {
+    Conversation(Box<Session>),
+    Transcription(Box<TranscriptionSession>),
+}
+
+/// All that is sent back of a session that only transcribes.
+#[derive(Debug, Serialize)]
+pub(crate) struct TranscriptionSession {
+    #[serde(rename = "type")]
+    kind: Kind,
+    object: &'static str,
+    id: String,
+    audio: TranscriptionAudio,
+    include: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct TranscriptionAudio {
+    input: SessionInput,
+}
 
 /// All settings of a session.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Session {
     #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) object: &'static str,
     pub(crate) id: String,
     pub(crate) model: String,
@@ -18,10 +63,10 @@ pub(crate) struct Session {
     /// `None` is written as `"inf"`.
     #[serde(serialize_with = "or_inf")]
     pub(crate) max_output_tokens: Option<u32>,
-    // From here on: taken and sent back, without effect.
     pub(crate) tools: Vec<Value>,
     pub(crate) tool_choice: Value,
     pub(crate) truncation: Value,
+    // From here on: taken and sent back, without effect.
     pub(crate) tracing: Option<Value>,
     pub(crate) prompt: Option<Value>,
     pub(crate) include: Option<Value>,
@@ -29,6 +74,22 @@ pub(crate) struct Session {
     pub(crate) reasoning: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parallel_tool_calls: Option<bool>,
+}
+
+impl Session {
+    /// What the client is shown of it.
+    pub(crate) fn shown(&self) -> Shown {
+        match self.kind {
+            Kind::Realtime => Shown::Conversation(Box::new(self.clone())),
+            Kind::Transcription => Shown::Transcription(Box::new(TranscriptionSession {
+                kind: self.kind,
+                object: "realtime.transcription_session",
+                id: self.id.clone(),
+                audio: TranscriptionAudio { input: self.audio.input.clone() },
+                include: self.include.clone(),
+            })),
+        }
+    }
 }
 
 /// In which form the anchor answers. Sound comes with its transcript, so it is always one of them.
@@ -61,12 +122,48 @@ pub(crate) struct SessionOutput {
     pub(crate) speed: f64,
 }
 
-/// Form of the sound on the wire: 16-bit little-endian mono.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct AudioFormat {
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    pub(crate) rate: u32,
+/// Form of the sound on the wire; always mono.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AudioFormat {
+    /// 16-bit little-endian samples at 24 kHz.
+    #[default]
+    Pcm,
+    /// G.711 mu-law at 8 kHz.
+    Pcmu,
+    /// G.711 A-law at 8 kHz.
+    Pcma,
+}
+
+impl AudioFormat {
+    pub(crate) const ALL: [Self; 3] = [Self::Pcm, Self::Pcmu, Self::Pcma];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pcm => "audio/pcm",
+            Self::Pcmu => "audio/pcmu",
+            Self::Pcma => "audio/pcma",
+        }
+    }
+
+    /// Samples a second.
+    pub(crate) const fn rate(self) -> u32 {
+        match self {
+            Self::Pcm => 24_000,
+            Self::Pcmu | Self::Pcma => 8_000,
+        }
+    }
+}
+
+/// The rate is said only where the API has a choice of rates.
+impl Serialize for AudioFormat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.name())?;
+        if *self == Self::Pcm {
+            map.serialize_entry("rate", &self.rate())?;
+        }
+        map.end()
+    }
 }
 
 /// Exactly these keys: clients refuse more.
@@ -89,23 +186,25 @@ pub(crate) struct ServerVad {
     pub(crate) threshold: f64,
     pub(crate) prefix_padding_ms: u64,
     pub(crate) silence_duration_ms: u64,
-    pub(crate) create_response: bool,
-    pub(crate) interrupt_response: bool,
-    /// Taken and sent back, without effect.
+    #[serde(flatten)]
+    pub(crate) manners: Manners,
     pub(crate) idle_timeout_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct SemanticVad {
     pub(crate) eagerness: Eagerness,
-    pub(crate) create_response: bool,
-    pub(crate) interrupt_response: bool,
+    #[serde(flatten)]
+    pub(crate) manners: Manners,
 }
 
-impl Default for SemanticVad {
-    fn default() -> Self {
-        Self { eagerness: Eagerness::Auto, create_response: true, interrupt_response: true }
-    }
+/// What follows from a turn. A session that only transcribes has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Manners {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) create_response: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) interrupt_response: Option<bool>,
 }
 
 /// How soon the anchor takes a pause for the end of a turn.
@@ -212,7 +311,8 @@ pub(crate) struct TurnDetectionPatch {
     pub(crate) silence_duration_ms: Option<i64>,
     pub(crate) create_response: Option<bool>,
     pub(crate) interrupt_response: Option<bool>,
-    pub(crate) idle_timeout_ms: Option<u64>,
+    #[serde(deserialize_with = "present")]
+    pub(crate) idle_timeout_ms: Option<Option<i64>>,
     pub(crate) eagerness: Option<Eagerness>,
 }
 
@@ -224,11 +324,13 @@ pub(crate) enum TurnDetectionKind {
 }
 
 /// Tells null from absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-fn or_inf<S: Serializer>(tokens: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn or_inf<S: Serializer>(tokens: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
     match tokens {
         Some(tokens) => serializer.serialize_u32(*tokens),
         None => serializer.serialize_str("inf"),

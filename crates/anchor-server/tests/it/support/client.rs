@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anchor_core::grammar::Line;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::{SinkExt, StreamExt};
@@ -15,9 +16,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::PATIENCE;
+use super::grammar::Checker;
 
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Every event any client receives has to come in order.
+    checker: Checker,
 }
 
 impl Client {
@@ -30,7 +34,7 @@ impl Client {
 
     pub async fn try_connect(request: Request) -> Result<(Self, Response), Error> {
         let (socket, response) = timeout(PATIENCE, connect_async(request)).await.expect("no handshake in time")?;
-        Ok((Self { socket }, response))
+        Ok((Self { socket, checker: Checker::new(Line::WebSocket) }, response))
     }
 
     pub async fn send(&mut self, event: Value) {
@@ -64,7 +68,11 @@ impl Client {
     pub async fn next(&mut self) -> Value {
         loop {
             match self.message().await {
-                Message::Text(text) => return serde_json::from_str(&text).expect("the server speaks JSON"),
+                Message::Text(text) => {
+                    let event = serde_json::from_str(&text).expect("the server speaks JSON");
+                    self.checker.read(&event).expect("events come in order");
+                    return event;
+                }
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
             }

@@ -1,5 +1,5 @@
 //! Engines that keep to a script: loud is speech, every turn is understood as the same words, every answer says what was
-//! asked, and every word takes 100 ms to say.
+//! asked or calls the first tool and says what it gave, and every word takes 100 ms to say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anchor_core::audio::{AudioFrame, Samples};
 use anchor_core::engine::{
-    AudioInput, Engines, EventStream, Llm, LlmEvent, LlmRequest, Stt, SttEvent, SttRequest, TextInput, Tts, TtsEvent,
-    TtsRequest, Vad, VadModel, Voice,
+    AudioInput, Engines, EventStream, Llm, LlmEvent, LlmRequest, Stt, SttEvent, SttRequest, TextInput, ToolCall,
+    ToolChoice, Tts, TtsEvent, TtsRequest, Vad, VadModel, Voice,
 };
 use futures::{StreamExt, stream};
 
@@ -72,6 +72,16 @@ impl Stt for Scripted {
 impl Llm for Scripted {
     fn generate(&self, request: LlmRequest) -> EventStream<LlmEvent> {
         let asked = request.messages.last().map_or_else(String::new, |message| message.text.clone());
+        if let Some(call) = request.messages.last().and_then(|message| message.calls.last()) {
+            let gave = call.result.clone().unwrap_or_else(|| "nothing".into());
+            return holding(self.work(), stream::iter([LlmEvent::Delta(format!("It gave {gave}."))]));
+        }
+        if let Some(tool) = request.tools.first().filter(|_| request.tool_choice != ToolChoice::None) {
+            let (id, arguments) = ("call_1".to_owned(), r#"{"of":"now"}"#.to_owned());
+            let call = ToolCall { id, name: tool.name.clone(), arguments, result: None };
+            let events = [LlmEvent::Delta("One moment.".into()), LlmEvent::ToolCall(call)];
+            return holding(self.work(), stream::iter(events));
+        }
         let source = stream::iter([LlmEvent::Source("harbour".into())]);
         let answer = if asked.contains(ENDLESS) {
             stream::repeat_with(|| LlmEvent::Delta("And another thing. ".into()))
@@ -92,7 +102,8 @@ impl Tts for Scripted {
     fn speak(&self, _: TtsRequest, text: TextInput) -> EventStream<TtsEvent> {
         let spoken = text.flat_map(|clause| {
             let words = clause.split_whitespace().count();
-            let word = TtsEvent::Audio(AudioFrame::new(vec![0.25; WORD.0 as usize]));
+            let tone: Vec<f32> = (0..WORD.0).map(|n| if n / 24 % 2 == 0 { 0.25 } else { -0.25 }).collect();
+            let word = TtsEvent::Audio(AudioFrame::new(tone));
             stream::iter(vec![word; words]).chain(stream::iter([TtsEvent::ClauseEnd]))
         });
         holding(self.work(), spoken)

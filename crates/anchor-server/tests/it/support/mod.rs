@@ -1,7 +1,9 @@
 //! A server on a loopback port, and a client that speaks to it.
 
+pub mod caller;
 pub mod client;
 pub mod engines;
+pub mod grammar;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use std::time::Duration;
 use anchor_core::SessionConfig;
 use anchor_core::engine::{EngineKind, EngineState, EngineStatus, Notices, Tts};
 use anchor_core::rundown::OnAir;
-use anchor_server::{App, Limits, ServeError};
+use anchor_server::{Access, App, CallSocket, Limits, ServeError};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -23,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Server {
     pub address: SocketAddr,
+    /// Where calls are taken.
+    pub calls: SocketAddr,
     pub engines: Scripted,
     pub rundown: watch::Sender<OnAir>,
     pub status: watch::Sender<Vec<EngineStatus>>,
@@ -37,8 +42,19 @@ impl Server {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::open(limits, Access::default()).await
+    }
+
+    /// Serves those whom `access` lets in.
+    pub async fn guarded(access: Access) -> Self {
+        Self::open(Limits::default(), access).await
+    }
+
+    async fn open(limits: Limits, access: Access) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let calls = CallSocket::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+        let calls_port = calls.port();
         let engines = Scripted::default();
         let (rundown, on_air) = watch::channel(OnAir::default());
         let ready = [EngineKind::Stt, EngineKind::Llm, EngineKind::Tts, EngineKind::Vad].map(|kind| EngineStatus {
@@ -57,13 +73,16 @@ impl Server {
             rundown: on_air,
             session: SessionConfig::default(),
             voices: engines.voices(),
+            calls: Some(calls),
+            access,
             limits,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(anchor_server::serve(listener, app, async {
             stopped.await.ok();
         }));
-        Self { address, engines, rundown, status, notices, stop, task }
+        let calls = SocketAddr::new(address.ip(), calls_port);
+        Self { address, calls, engines, rundown, status, notices, stop, task }
     }
 
     pub async fn connect(&self) -> Client {
@@ -82,6 +101,30 @@ impl Server {
         let mut answer = String::new();
         tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("no answer in time").unwrap();
         answer
+    }
+
+    /// Status and body of the answer to a request with a body. HTTP 1.0, so that the body comes as it is.
+    pub async fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n{headers}\r\n",
+            self.address,
+            body.len()
+        );
+        // A server that refuses before it has read all may close while more is written.
+        let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("no answer in time");
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("it has a head");
+        let status = String::from_utf8_lossy(&answer[9..12]).parse().unwrap();
+        (status, answer.split_off(end + 4))
+    }
+
+    /// The same with JSON both ways.
+    pub async fn ask(&self, path: &str, headers: &str, body: Value) -> (u16, Value) {
+        let headers = format!("Content-Type: application/json\r\n{headers}");
+        let (status, body) = self.post(path, &headers, body.to_string().as_bytes()).await;
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
     /// Tells the server to stop. It is awaited with the handle.

@@ -1,20 +1,22 @@
 //! One answer of the anchor: written by the language model, cut into clauses, spoken, given out.
 
+mod output;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
 
 use crate::audio::Samples;
 use crate::chunk::Chunker;
-use crate::engine::{EngineError, LlmEvent, LlmRequest, Role, TtsEvent, TtsRequest};
+use crate::context;
+use crate::engine::{EngineError, LlmEvent, LlmRequest, Tool, ToolCall, TtsEvent, TtsRequest};
 use crate::floor::Anchor;
 use crate::playout::{Playout, Script};
 use crate::shared::Shared;
 use crate::timer::Timer;
 use crate::turn::TurnTimes;
 use crate::{
-    Event, Item, ItemId, ItemStatus, Job, Outcome, Output, Position, Progress, ResponseId, ResponseParams, TurnId,
-    TurnLatency,
+    Event, ItemId, Job, Outcome, Output, Progress, ResponseId, ResponseParams, TurnId, TurnLatency, Usage, words,
 };
 
 /// The voice is given its next clause while less sound than this waits to be given out: it stays ahead of the ear
@@ -23,6 +25,9 @@ const SOUND_AHEAD: Samples = Samples::from_ms(4_000);
 
 /// An answer longer than this many bytes is cut off: nobody listens to a quarter of an hour.
 const TEXT_MAX: usize = 16 * 1024;
+
+/// Most calls in one answer: a language model that makes more has run away.
+const CALLS_MAX: usize = 64;
 
 /// One answer.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ pub(crate) struct Response {
 
 #[derive(Debug)]
 enum ResponseState {
-    /// The turn it answers is not transcribed yet.
+    /// A turn it answers is not transcribed yet; this is the newest of them.
     Waiting(TurnId),
     /// Language model and voice are at work.
     Working(Box<Work>),
@@ -52,7 +57,12 @@ struct Work {
     /// Clauses the voice has not been given yet.
     clauses: VecDeque<Range<usize>>,
     script: Script,
+    /// Calls of tools. The client learns of them when what was said before them was given out: it carries them out and
+    /// asks for the next answer, which would be refused while this one goes on.
+    calls: Vec<ToolCall>,
     written: Written,
+    /// Words the language model was told.
+    told: u64,
     voice: Voice,
     times: TurnTimes,
     first_clause: Option<Instant>,
@@ -78,20 +88,23 @@ enum Voice {
 }
 
 impl Response {
-    /// Sets out to answer. Call [`begin`](Self::begin) when everything it answers to is known.
+    /// Sets out to answer. Call [`begin`](Self::begin) when everything it answers to is known, which is when no turn up to
+    /// `waits_for` is being transcribed any more.
     pub(crate) fn new(id: ResponseId, waits_for: TurnId, params: ResponseParams, shared: &mut Shared) -> Self {
         let item = shared.history.new_id();
-        shared.tell(Event::ResponseCreated { response: id });
+        shared.tell(Event::ResponseCreated { response: id, out_of_band: params.out_of_band });
         let spoken = params.speak.unwrap_or(shared.config.speak);
         Self { id, item, spoken, params, state: ResponseState::Waiting(waits_for), playout: Playout::default() }
     }
 
-    /// The turn without whose transcript it cannot begin.
-    pub(crate) fn waits_for(&self) -> Option<TurnId> {
-        match self.state {
-            ResponseState::Waiting(turn) => Some(turn),
-            ResponseState::Working(_) | ResponseState::Draining => None,
-        }
+    /// It is made beside the conversation and leaves no trace in it.
+    pub(crate) fn out_of_band(&self) -> bool {
+        self.params.out_of_band
+    }
+
+    /// It cannot begin before this turn is transcribed.
+    pub(crate) fn waits_for(&self, turn: TurnId) -> bool {
+        matches!(self.state, ResponseState::Waiting(newest) if turn <= newest)
     }
 
     /// What the anchor does while this is its answer.
@@ -105,19 +118,19 @@ impl Response {
 
     /// Starts the language model.
     pub(crate) fn begin(&mut self, times: TurnTimes, now: Instant, shared: &mut Shared) {
-        let request = LlmRequest {
-            instructions: self.params.instructions.clone().unwrap_or_else(|| shared.config.instructions.clone()),
-            messages: shared.history.messages(),
-            max_tokens: shared.config.max_tokens,
-            ..LlmRequest::default()
-        };
+        let request = self.request(shared);
+        let tool = |tool: &Tool| words(&tool.name) + words(&tool.description) + words(&tool.parameters);
+        let tools: u64 = request.tools.iter().map(tool).sum();
+        let told = words(&request.instructions) + tools + context::told(&request.messages);
         shared.out.push_back(Output::Llm(self.id, Job::Start(request)));
         shared.timers.start(Timer::Text(self.id), now);
         self.state = ResponseState::Working(Box::new(Work {
             chunker: Chunker::default(),
             clauses: VecDeque::new(),
             script: Script::default(),
+            calls: Vec::new(),
             written: Written::Nothing,
+            told,
             voice: if self.spoken { Voice::NotStarted } else { Voice::Finished },
             times,
             first_clause: None,
@@ -137,13 +150,16 @@ impl Response {
                 shared.tell(Event::AnswerSource { response: self.id, story });
             }
             Progress::Event(LlmEvent::Delta(delta)) if delta.is_empty() => {}
-            // None was offered, so there is nobody to carry it out.
-            Progress::Event(LlmEvent::ToolCall(_)) => {}
+            Progress::Event(LlmEvent::ToolCall(call)) => {
+                if work.calls.len() < CALLS_MAX {
+                    work.calls.push(call);
+                }
+            }
+            Progress::Event(LlmEvent::LimitReached) => self.written(Outcome::LimitReached, now, shared),
             Progress::Event(LlmEvent::Delta(delta)) => {
                 if matches!(work.written, Written::Nothing) {
                     work.written = Written::Some;
-                    let item = self.new_item();
-                    self.announce(item, shared);
+                    self.announce(0, self.new_message(), shared);
                 }
                 self.write(delta, now, shared);
             }
@@ -222,14 +238,16 @@ impl Response {
         for timer in [Timer::Text(self.id), Timer::Sound(self.id), Timer::Playout(self.id)] {
             shared.timers.clear(timer);
         }
-        let heard = self.playout.heard(now);
+        // What is not dropped will be heard.
+        let heard = if silence { self.playout.heard(now) } else { self.playout.given() };
         match std::mem::replace(&mut self.state, ResponseState::Draining) {
             ResponseState::Draining => {
                 // The answer is complete in the history; only its end was not heard. It may have been deleted since.
                 let _ = shared.history.truncate(&self.item, heard);
             }
             ResponseState::Waiting(_) => {
-                shared.tell(Event::ResponseDone { response: self.id, outcome, item: None });
+                let (output, usage) = (Vec::new(), Usage::default());
+                shared.tell(Event::ResponseDone { response: self.id, outcome, output, usage });
             }
             ResponseState::Working(work) => {
                 if !matches!(work.written, Written::All(_)) {
@@ -243,21 +261,19 @@ impl Response {
         }
     }
 
-    /// The answer's item before it says anything.
-    fn new_item(&self) -> Item {
-        Item {
-            id: self.item.clone(),
-            role: Role::Assistant,
-            text: Some(String::new()),
-            spoken: self.spoken,
-            status: ItemStatus::InProgress,
-        }
-    }
-
-    fn announce(&mut self, item: Item, shared: &mut Shared) {
-        // The name is new and the end always exists, so there is a place for it.
-        if let Ok(previous) = shared.history.insert(item.clone(), &Position::Last) {
-            shared.tell(Event::AnswerStarted { response: self.id, item, previous, spoken: self.spoken });
+    fn request(&self, shared: &mut Shared) -> LlmRequest {
+        let messages = match &self.params.input {
+            Some(items) => shared.history.messages_of(items),
+            None => shared.history.messages(shared.config.retention),
+        };
+        let (params, config) = (&self.params, &shared.config);
+        LlmRequest {
+            instructions: params.instructions.as_ref().unwrap_or(&config.instructions).clone(),
+            messages,
+            max_tokens: params.max_tokens.unwrap_or(config.max_tokens),
+            tools: params.tools.as_ref().unwrap_or(&config.tools).clone(),
+            tool_choice: params.tool_choice.as_ref().unwrap_or(&config.tool_choice).clone(),
+            ..LlmRequest::default()
         }
     }
 
@@ -271,7 +287,7 @@ impl Response {
         shared.tell(Event::AnswerText { response: self.id, delta });
         if work.chunker.text().len() > TEXT_MAX {
             shared.out.push_back(Output::Llm(self.id, Job::Cancel));
-            self.written(Outcome::Completed, now, shared);
+            self.written(Outcome::LimitReached, now, shared);
         }
     }
 
@@ -295,7 +311,8 @@ impl Response {
         while self.playout.waiting() < SOUND_AHEAD && !work.script.owes_sound() {
             let Some(clause) = work.clauses.pop_front() else { break };
             if work.voice == Voice::NotStarted {
-                let request = TtsRequest { voice: shared.config.voice.clone(), speed: shared.config.speed };
+                let voice = self.params.voice.as_ref().or(shared.config.voice.as_ref()).cloned();
+                let request = TtsRequest { voice, speed: shared.config.speed };
                 shared.out.push_back(Output::Tts(self.id, Job::Start(request)));
                 work.voice = Voice::Speaking;
             }
@@ -349,19 +366,5 @@ impl Response {
         if let ResponseState::Working(work) = std::mem::replace(&mut self.state, ResponseState::Draining) {
             self.close(work, outcome, None, shared);
         }
-    }
-
-    /// Writes the answer down and tells the client that it is over.
-    fn close(&mut self, work: Box<Work>, outcome: Outcome, heard: Option<Samples>, shared: &mut Shared) {
-        let mut item = None;
-        if !work.chunker.text().is_empty() {
-            item = shared.history.answered(&self.item, work.chunker.text().to_owned(), work.script, heard);
-            if let Some(item) = item.clone() {
-                let previous = shared.history.previous(&self.item);
-                let spoken = self.spoken;
-                shared.tell(Event::AnswerDone { response: self.id, item, previous, spoken });
-            }
-        }
-        shared.tell(Event::ResponseDone { response: self.id, outcome, item });
     }
 }

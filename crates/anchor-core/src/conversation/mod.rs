@@ -1,25 +1,24 @@
 //! One spoken conversation: the machines put together.
 
+mod client;
+
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::audio::{AudioFrame, SampleTime};
-use crate::engine::{EngineError, Role};
+use crate::engine::EngineError;
 use crate::floor::{Act, Action, Anchor, Rules, decide};
 use crate::history::History;
 use crate::input_buffer::InputBuffer;
 use crate::response::Response;
 use crate::shared::Shared;
 use crate::timer::{Timer, Timers};
-use crate::turn::{TURN_MAX, Turn, TurnTimes};
+use crate::turn::{TURN_MAX, Turn, TurnTimes, unheard};
 use crate::vad::{SpeechDetector, SpeechEvent};
 use crate::{
-    AnchorState, ClientCommand, ClientError, Event, Input, Item, ItemId, ItemStatus, Outcome, Output, Position,
-    ResponseId, ResponseParams, SessionConfig, SessionUpdate, TurnDetection, TurnId,
+    AnchorState, ContextItem, Event, Input, Outcome, Output, Position, ResponseId, ResponseParams, SessionConfig,
+    TurnId,
 };
-
-/// A client may not commit less than this: the OpenAI Realtime API's limit.
-const COMMIT_MIN: SampleTime = SampleTime::from_ms(100);
 
 /// One spoken conversation. Give it an input, then call [`poll_output`](Self::poll_output) until it returns
 /// [`Output::Timeout`].
@@ -34,6 +33,8 @@ pub struct Conversation {
     responses_made: u64,
     /// An answer was withdrawn because the person went on speaking.
     owing: bool,
+    /// The person was answered before, so that a silence is one between two turns.
+    answered: bool,
     announced: AnchorState,
 }
 
@@ -50,6 +51,7 @@ impl Conversation {
             turns_made: 0,
             responses_made: 0,
             owing: false,
+            answered: false,
             announced: AnchorState::Listening,
         }
     }
@@ -131,79 +133,6 @@ impl Conversation {
         }
     }
 
-    fn on_client(&mut self, command: ClientCommand, now: Instant) -> Result<(), ClientError> {
-        match command {
-            ClientCommand::Update(update) => self.update(update),
-            ClientCommand::CreateItem { id, position, role, text } => self.create_item(id, position, role, text)?,
-            ClientCommand::DeleteItem(id) => {
-                self.shared.history.remove(&id)?;
-                self.shared.tell(Event::ItemDeleted(id));
-            }
-            ClientCommand::RetrieveItem(id) => {
-                let item = self.shared.history.get(&id)?.clone();
-                self.shared.tell(Event::ItemRetrieved(item));
-            }
-            ClientCommand::TruncateItem { id, audio_end } => {
-                let audio_end = self.shared.history.truncate(&id, audio_end)?;
-                self.shared.tell(Event::ItemTruncated { id, audio_end });
-            }
-            ClientCommand::CommitInput => {
-                let length = self.open().map_or(SampleTime(0), |turn| turn.length(self.input.end()));
-                if length < COMMIT_MIN {
-                    return Err(ClientError::CommitEmpty(length.as_ms()));
-                }
-                self.end_turn(self.input.end(), now);
-            }
-            ClientCommand::ClearInput => {
-                if let Some(turn) = self.open().map(|turn| turn.id).and_then(|id| self.turns.remove(&id)) {
-                    turn.cancel(&mut self.shared);
-                }
-                self.detector.reset();
-                self.shared.tell(Event::InputCleared);
-            }
-            ClientCommand::CreateResponse(params) => match self.verdict(Act::Asked) {
-                Action::Answer => self.answer(params, now),
-                _ => return Err(ClientError::ResponseActive(self.current().map_or(ResponseId(0), |r| r.id))),
-            },
-            ClientCommand::CancelResponse => match self.verdict(Act::Hushed) {
-                Action::RefuseCancel => return Err(ClientError::CancelNotActive),
-                action => self.carry_out(action, now),
-            },
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, update: SessionUpdate) {
-        let config = &mut self.shared.config;
-        if let Some(turn_detection) = update.turn_detection {
-            config.turn_detection = turn_detection.map(TurnDetection::within_limits);
-            self.detector.reset();
-        }
-        config.instructions = update.instructions.unwrap_or_else(|| std::mem::take(&mut config.instructions));
-        config.speak = update.speak.unwrap_or(config.speak);
-        config.voice = update.voice.or_else(|| config.voice.take());
-        config.speed = update.speed.unwrap_or(config.speed);
-        config.language = update.language.unwrap_or_else(|| config.language.take());
-        config.max_tokens = update.max_tokens.unwrap_or(config.max_tokens);
-        let config = config.clone();
-        self.shared.tell(Event::SessionUpdated(config));
-    }
-
-    fn create_item(
-        &mut self,
-        id: Option<ItemId>,
-        position: Position,
-        role: Role,
-        text: String,
-    ) -> Result<(), ClientError> {
-        let id = id.unwrap_or_else(|| self.shared.history.new_id());
-        let item = Item { id, role, text: Some(text), spoken: false, status: ItemStatus::Completed };
-        let previous = self.shared.history.insert(item.clone(), &position)?;
-        self.shared.tell(Event::ItemAdded { item: item.clone(), previous: previous.clone() });
-        self.shared.tell(Event::ItemDone { item, previous });
-        Ok(())
-    }
-
     fn on_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.shared.timers.expired(now) {
             let late = |engine, reason: &str| Outcome::Failed(EngineError::Failed { engine, reason: reason.into() });
@@ -216,6 +145,7 @@ impl Conversation {
                 }
                 Timer::Text(id) => self.stop(id, late("llm", "no text came in time"), false, now),
                 Timer::Sound(id) => self.stop(id, late("tts", "no sound came in time"), false, now),
+                Timer::Idle => self.break_silence(now),
                 // What is due is done below, as after every input.
                 Timer::Playout(_) => {}
             }
@@ -251,22 +181,34 @@ impl Conversation {
             return;
         };
         let detected = self.turns.remove(&id).is_some_and(|turn| turn.detected);
-        let waiting = self.responses.values_mut().find(|response| response.waits_for() == Some(id));
-        match (waiting, said) {
-            (Some(response), Ok(_)) => response.begin(times, now, &mut self.shared),
-            (Some(response), Err(error)) => {
-                let id = response.id;
-                self.stop(id, Outcome::Failed(error), false, now);
+        let waiting: Vec<_> = self.responses.values().filter(|response| response.waits_for(id)).map(|r| r.id).collect();
+        if waiting.is_empty() && detected {
+            let words = said.as_ref().is_ok_and(|text| !text.is_empty());
+            if self.verdict(Act::Finished { words }) == Action::Answer {
+                let response = self.new_response(id, ResponseParams::default());
+                self.begin(response, times, now);
             }
-            (None, said) if detected => {
-                let words = said.is_ok_and(|text| !text.is_empty());
-                if self.verdict(Act::Finished { words }) == Action::Answer {
-                    let response = self.new_response(id, ResponseParams::default());
-                    self.begin(response, times, now);
-                }
-            }
-            (None, _) => {}
         }
+        for response in waiting {
+            match &said {
+                Ok(_) => self.begin(response, times, now),
+                Err(error) => self.stop(response, Outcome::Failed(error.clone()), false, now),
+            }
+        }
+    }
+
+    /// The person has said nothing for as long as the session waits: the silence is a turn that is answered.
+    fn break_silence(&mut self, now: Instant) {
+        let rules = self.shared.config.turn_detection.as_ref();
+        let Some(waited) = rules.and_then(|rules| rules.idle_timeout) else { return };
+        let end = self.input.end();
+        let start = end.since(SampleTime::from_ms(waited.as_millis() as u64));
+        let item = self.shared.history.new_id();
+        self.shared.tell(Event::IdleTimeout { item: item.clone(), start, end });
+        let previous = self.shared.history.last();
+        self.shared.tell(Event::InputCommitted { item: item.clone(), previous });
+        self.shared.add(unheard(item), &Position::Last).ok();
+        self.answer(ResponseParams::default(), now);
     }
 
     fn act(&mut self, act: Act, now: Instant) {
@@ -301,35 +243,41 @@ impl Conversation {
             Action::Hush | Action::Flush => Outcome::ClientCancelled,
             Action::Stay | Action::Answer | Action::RefuseSecond | Action::RefuseCancel => return,
         };
-        for (_, response) in std::mem::take(&mut self.responses) {
+        let (beside, stopped) = std::mem::take(&mut self.responses).into_iter().partition(|(_, r)| r.out_of_band());
+        self.responses = beside;
+        for response in BTreeMap::into_values(stopped) {
             response.stop(outcome.clone(), true, now, &mut self.shared);
         }
     }
 
-    /// The newest response: the one the anchor is busy with.
+    /// The newest response in the conversation: the one the anchor is busy with.
     fn current(&self) -> Option<&Response> {
-        self.responses.values().next_back()
+        self.responses.values().rev().find(|response| !response.out_of_band())
     }
 
-    /// Answers because the client asked; waits for the transcript of the newest turn if that is not there yet.
+    /// Answers although no turn has just ended; waits for the transcripts of those that have, unless it has an input of
+    /// its own that refers to none.
     fn answer(&mut self, params: ResponseParams, now: Instant) {
-        let pending = self.turns.values().rev().find(|turn| !turn.is_open()).map(|turn| turn.id);
-        let response = self.new_response(pending.unwrap_or(TurnId(0)), params);
-        if pending.is_none() {
-            self.begin(response, TurnTimes::typed(now), now);
-        }
+        let refers = |item: &ContextItem| matches!(item, ContextItem::Reference(_));
+        let waits = params.input.as_ref().is_none_or(|items| items.iter().any(refers));
+        let newest = if waits { TurnId(self.turns_made) } else { TurnId(0) };
+        let response = self.new_response(newest, params);
+        self.begin(response, TurnTimes::typed(now), now);
     }
 
-    fn new_response(&mut self, turn: TurnId, params: ResponseParams) -> ResponseId {
-        self.owing = false;
+    fn new_response(&mut self, waits_for: TurnId, params: ResponseParams) -> ResponseId {
+        self.owing &= params.out_of_band;
         self.responses_made += 1;
         let id = ResponseId(self.responses_made);
-        self.responses.insert(id, Response::new(id, turn, params, &mut self.shared));
+        self.responses.insert(id, Response::new(id, waits_for, params, &mut self.shared));
         id
     }
 
+    /// Begins an answer if everything it answers to is transcribed.
     fn begin(&mut self, id: ResponseId, times: TurnTimes, now: Instant) {
-        if let Some(response) = self.responses.get_mut(&id) {
+        if let Some(response) = self.responses.get_mut(&id)
+            && !self.turns.values().any(|turn| turn.is_pending() && response.waits_for(turn.id))
+        {
             response.begin(times, now, &mut self.shared);
         }
     }
@@ -346,11 +294,23 @@ impl Conversation {
         self.responses.retain(|_, response| {
             let alive = response.advance(ear_is_free, now, &mut self.shared);
             ear_is_free &= !alive;
+            self.answered |= !alive && !response.out_of_band();
             alive
         });
+        self.watch_silence(now);
         let state = self.state();
         if std::mem::replace(&mut self.announced, state) != state {
             self.shared.tell(Event::StateChanged(state));
+        }
+    }
+
+    /// Waits for the person to speak while nothing else is going on.
+    fn watch_silence(&mut self, now: Instant) {
+        let rules = self.shared.config.turn_detection.as_ref();
+        let quiet = self.answered && self.turns.is_empty() && self.responses.is_empty();
+        match rules.and_then(|rules| rules.idle_timeout).filter(|_| quiet) {
+            Some(timeout) => self.shared.timers.set_once(Timer::Idle, now + timeout),
+            None => self.shared.timers.clear(Timer::Idle),
         }
     }
 
@@ -361,18 +321,6 @@ impl Conversation {
             Some(_) => AnchorState::Thinking,
             None if self.turns.values().any(|turn| !turn.is_open()) => AnchorState::Thinking,
             None => AnchorState::Listening,
-        }
-    }
-}
-
-impl TurnDetection {
-    /// The settings, moved to the nearest that make sense.
-    fn within_limits(self) -> Self {
-        Self {
-            threshold: if self.threshold.is_finite() { self.threshold.clamp(0.05, 0.95) } else { 0.5 },
-            prefix_padding: self.prefix_padding.min(Duration::from_secs(2)),
-            silence_duration: self.silence_duration.clamp(Duration::from_millis(100), Duration::from_secs(10)),
-            ..self
         }
     }
 }
