@@ -7,6 +7,7 @@ use anchor_core::engine::EngineError;
 use anchor_engines::slot::UnknownEngine;
 
 use crate::bench::caller::CallError;
+use crate::bench::server::subject::StartError;
 use crate::config::ConfigError;
 use crate::keys::KeysError;
 use crate::memory::{self, PlanError};
@@ -79,6 +80,9 @@ pub enum Error {
     /// A benchmark's call to the anchor failed. Exit code 1.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A server to be measured did not start. Exit code 1.
+    #[error(transparent)]
+    Subject(#[from] StartError),
     /// Sound cannot be read. Exit code 1.
     #[error("{file}: {source}")]
     Wav {
@@ -148,6 +152,7 @@ impl Error {
             | Self::Keys(_)
             | Self::NotReady
             | Self::Call(_)
+            | Self::Subject(_)
             | Self::Wav { .. }
             | Self::File { .. }
             | Self::Output(_)

@@ -4,6 +4,7 @@ pub mod caller;
 pub mod ear;
 pub mod host;
 pub mod person;
+pub mod server;
 pub mod turn;
 mod words;
 
@@ -18,6 +19,8 @@ pub struct Spread {
     pub p50: f64,
     /// 95 of 100 are at most this.
     pub p95: f64,
+    /// 99 of 100 are at most this.
+    pub p99: f64,
     /// The worst.
     pub max: f64,
     /// How many there are.
@@ -31,7 +34,7 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let rank = |share: f64| sorted[((share * sorted.len() as f64).ceil() as usize).max(1) - 1];
         let max = *sorted.last()?;
-        Some(Self { p50: rank(0.5), p95: rank(0.95), max, count: sorted.len() })
+        Some(Self { p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), max, count: sorted.len() })
     }
 }
 
@@ -60,7 +63,7 @@ mod tests {
     #[test]
     fn percentiles_are_by_nearest_rank() {
         let spread = Spread::of((1..=20).rev().map(Duration::from_millis)).unwrap();
-        assert_eq!((spread.p50, spread.p95, spread.max, spread.count), (10.0, 19.0, 20.0, 20));
+        assert_eq!((spread.p50, spread.p95, spread.p99, spread.max, spread.count), (10.0, 19.0, 20.0, 20.0, 20));
         assert_eq!(Spread::of([]), None);
         assert_eq!(Spread::of([Duration::from_millis(7)]).unwrap().p50, 7.0);
     }
