@@ -69,7 +69,8 @@ async fn llama_cpp_answers_a_chat() {
     };
     let mut answers = Vec::new();
     for _ in 0..2 {
-        let events: Vec<_> = llm.generate(request.clone()).collect().await;
+        let mut events: Vec<_> = llm.generate(request.clone()).collect().await;
+        assert_eq!(events.pop(), Some(Ok(LlmEvent::LimitReached)), "it would go on for ever");
         let deltas: Vec<String> = events
             .into_iter()
             .map(|event| match event.unwrap() {
