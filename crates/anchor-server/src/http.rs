@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         .merge(operator::routes())
         .merge(realtime::upgrade::routes())
         .merge(realtime::calls::routes())
-        .merge(rest::routes())
+        .merge(rest::routes(&server))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             let message = format!("'{}' does not take {method}.", uri.path());
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

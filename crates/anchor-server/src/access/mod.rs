@@ -55,14 +55,14 @@ pub(crate) struct Caller {
     pub(crate) session: Option<serde_json::Value>,
 }
 
-/// A session that a caller may hold. Dropping it gives its place to the next.
+/// A session, or a request that engines work for, that a caller may hold. Dropping it gives its place to the next.
 pub(crate) struct Admission {
     _seat: OwnedSemaphorePermit,
     _place: Place,
 }
 
 impl Caller {
-    /// A place for one more session, or why there is none.
+    /// A place for one more session or request, or why there is none.
     pub(crate) fn admit(&self, server: &Server) -> Result<Admission, Refusal> {
         let limits = &server.app.limits;
         let seat = server.seats.clone().try_acquire_owned().map_err(|_| {

@@ -13,20 +13,39 @@ use std::sync::Arc;
 
 use anchor_core::engine::EngineError;
 use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::response::sse::Event;
+use futures::StreamExt;
 use serde_json::Value;
 
+use crate::access::Caller;
 use crate::http::Server;
 use crate::refusal::Refusal;
 
-pub(crate) fn routes() -> Router<Arc<Server>> {
-    Router::new()
-        .merge(chat::routes())
+pub(crate) fn routes(server: &Arc<Server>) -> Router<Arc<Server>> {
+    let work = Router::new().merge(chat::routes()).merge(speech::routes()).merge(transcriptions::routes());
+    work.route_layer(from_fn_with_state(server.clone(), admitted))
         .merge(client_secrets::routes())
         .merge(models::routes())
-        .merge(speech::routes())
-        .merge(transcriptions::routes())
+}
+
+/// What engines work for takes one of the places for conversations, until its answer is sent.
+async fn admitted(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let admission = caller.admit(&server)?;
+    let (head, body) = next.run(request).await.into_parts();
+    let held = body.into_data_stream().inspect(move |_| {
+        let _until_sent = &admission;
+    });
+    Ok(Response::from_parts(head, Body::from_stream(held)))
 }
 
 impl From<EngineError> for Refusal {

@@ -1,9 +1,10 @@
 //! The API beside conversations.
 
+use anchor_server::Limits;
 use serde_json::{Value, json};
 
-use crate::support::Server;
 use crate::support::engines::HEARD;
+use crate::support::{Client, PATIENCE, Server};
 
 /// The events of a stream of them.
 fn events(body: &[u8]) -> Vec<String> {
@@ -112,6 +113,28 @@ async fn transcripts_come_in_every_form() {
     );
     let events = events(ask(&[("stream", "true")]).await.as_bytes());
     assert!(events[0].contains("transcript.text.delta") && events[1].contains("transcript.text.done"), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_engines_work_for_takes_a_place_until_its_answer_is_sent() {
+    let server = Server::with(Limits { sessions: 1, ..Limits::default() }).await;
+    let wanted = || json!({ "input": "One.", "voice": "slt", "response_format": "pcm" });
+    for _ in 0..3 {
+        assert_eq!(speech(&server, wanted()).await.0, 200, "the place is given back");
+    }
+    let client = Client::connect(server.address, "/v1/realtime").await;
+    assert_eq!(speech(&server, wanted()).await.0, 503);
+    assert_eq!(server.ask("/v1/realtime/client_secrets", "", json!({})).await.0, 200, "nobody works for it");
+    drop(client);
+    eventually_served(&server, wanted()).await;
+}
+
+async fn eventually_served(server: &Server, wanted: Value) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while speech(server, wanted.clone()).await.0 != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the place of a client that left is not given back");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
