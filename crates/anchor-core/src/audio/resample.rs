@@ -8,6 +8,9 @@ use rubato::{Fft, FixedSync, Indexing, Resampler as _};
 /// Lowest and highest rate accepted, in Hz: from telephony to studio converters.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
 
+/// Louder than this is no sound, but a mistake that a transform would turn into infinities: 18 dB above full scale.
+const LOUDEST: f32 = 8.0;
+
 /// Work is done in pieces of this many milliseconds, which bounds the delay that buffering adds.
 const CHUNK_MS: u32 = 10;
 
@@ -50,14 +53,15 @@ impl Resampler {
         Ok(Self { converter, pending: VecDeque::new(), skip, ratio, taken: 0, given: 0 })
     }
 
-    /// Takes the next samples and returns what can be given out by now.
+    /// Takes the next samples and returns what can be given out by now. A file may hold samples that are no numbers; they
+    /// count as silence.
     pub fn push(&mut self, samples: &[f32]) -> Vec<f32> {
         self.taken += samples.len() as u64;
         let Some(converter) = &mut self.converter else {
             self.given += samples.len() as u64;
-            return samples.to_vec();
+            return samples.iter().map(|sample| tame(*sample)).collect();
         };
-        self.pending.extend(samples);
+        self.pending.extend(samples.iter().map(|sample| tame(*sample)));
         let mut out = Vec::new();
         while self.pending.len() >= converter.input_frames_next() {
             let chunk: Vec<f32> = self.pending.drain(..converter.input_frames_next()).collect();
@@ -82,6 +86,10 @@ impl Resampler {
         out.truncate(due);
         out
     }
+}
+
+fn tame(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }
 
 /// Runs one chunk, padded with silence where it is short, and appends what lies behind the filter's delay.
@@ -147,6 +155,15 @@ mod tests {
             let mut out: Vec<f32> = clip.chunks(size).flat_map(|piece| resampler.push(piece)).collect();
             out.extend(resampler.finish());
             assert_eq!(out, whole, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn samples_that_are_no_numbers_are_silence() {
+        let clip = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 0.5].repeat(400);
+        for from in [16_000, 24_000] {
+            let out = resample(&clip, from, 16_000).unwrap();
+            assert!(out.iter().all(|sample| sample.abs() < 2.0 * LOUDEST), "{from}");
         }
     }
 
