@@ -133,7 +133,13 @@ fn report(stages: &[Stage], memory: &Result<Vec<Taken>, String>, good: bool) -> 
             let _ = writeln!(text, "  not known: {reason}");
         }
     }
-    text + if good { "\nReady to go live." } else { "\nNot ready to go live." }
+    text + match (good, memory) {
+        (true, Ok(_)) => "\nReady to go live.",
+        (true, Err(_)) => {
+            "\nEverything answers at the same time, but nobody knows how much memory is left: watch it when you go live."
+        }
+        (false, _) => "\nNot ready to go live.",
+    }
 }
 
 fn stage_json(stage: &Stage) -> serde_json::Value {
@@ -172,6 +178,19 @@ mod tests {
           higgs    planned  15.00 GiB, measured  17.00 GiB (113 %)  MORE THAN PLANNED
 
         Not ready to go live.
+        ");
+    }
+
+    #[test]
+    fn memory_that_nobody_measured_is_not_called_ready() {
+        let told = report(&[], &Err("there is no driver".into()), true);
+        insta::assert_snapshot!(told, @r"
+        All at the same time:
+
+        Memory of the GPU:
+          not known: there is no driver
+
+        Everything answers at the same time, but nobody knows how much memory is left: watch it when you go live.
         ");
     }
 }

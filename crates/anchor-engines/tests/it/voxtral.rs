@@ -10,6 +10,8 @@ use anchor_engines::LoadContext;
 use anchor_engines::slot::find;
 use futures::channel::mpsc;
 use futures::{StreamExt, stream};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -307,6 +309,22 @@ async fn a_realtime_session_that_fails_says_how() {
     ");
     server.revive().await;
     assert_eq!(text(&heard(&*stt, 4000).await), TEXT);
+}
+
+#[tokio::test]
+async fn a_realtime_server_behind_tls_is_spoken_to_in_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = format!("url = 'https://{}'\nfirst_ms = 2000\n", listener.local_addr().unwrap());
+    let stt = load(REALTIME, &options);
+    let (heard, hello) = futures::join!(heard(&*stt, 1000), async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // RFC 8446, 5.1: a record of type 22 is a handshake; its first message, of type 1, is the client's hello.
+        let mut hello = [0; 6];
+        socket.read_exact(&mut hello).await.unwrap();
+        hello
+    });
+    assert_eq!((hello[0], hello[5]), (22, 1));
+    assert!(matches!(heard.last(), Some(Err(EngineError::Failed { .. }))), "a server that hangs up is no server");
 }
 
 #[tokio::test]
