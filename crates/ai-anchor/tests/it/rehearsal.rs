@@ -40,6 +40,7 @@ async fn all_models_work_at_the_same_time_before_going_live() {
     assert_eq!(gave(2).0, Some("tts"));
     // There is no GPU whose memory could be measured, and that is said.
     assert!(report["memory"].is_array() != report["memory_unknown"].is_string(), "{report}");
+    assert_eq!(report["ready"], report["memory"].is_array(), "{report}");
 
     // A model that answers nothing is found before the audience finds it.
     model.change(|habits| habits.answer = String::new());

@@ -164,6 +164,7 @@ mod tests {
         for from in [16_000, 24_000] {
             let out = resample(&clip, from, 16_000).unwrap();
             assert!(out.iter().all(|sample| sample.abs() < 2.0 * LOUDEST), "{from}");
+            assert!(resample(&[f32::NAN; 2_400], from, 16_000).unwrap().iter().all(|&sample| sample == 0.0), "{from}");
         }
     }
 
